@@ -1,0 +1,142 @@
+"""The shell's face: `python -m ipy_codeinterp VERB`, also installed as `ipy-codeinterp`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ipy_codeinterp import settings
+from ipy_codeinterp.errors import InterpError, NoIsolation
+from ipy_codeinterp.execution import Result
+
+OK, CODE_RAISED, USAGE, NO_ISOLATION, LIMIT_OR_CRASH = range(5)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        return int(options.verb(options))
+    except NoIsolation as error:
+        return _complain(error, NO_ISOLATION)
+    except InterpError as error:
+        return _complain(error, USAGE)
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The grammar of the command line."""
+    top = argparse.ArgumentParser(
+        prog="ipy-codeinterp", description="Run code in an isolated interpreter on this machine.", allow_abbrev=False
+    )
+    verbs = top.add_subparsers(required=True, metavar="VERB")
+
+    run = verbs.add_parser(
+        "run",
+        help="run a file of code and show what it produces",
+        description="Exit codes: 0 ok, 1 the code raised, 2 usage, 3 no isolation on this machine, 4 limit or crash.",
+        allow_abbrev=False,
+    )
+    run.add_argument("file", metavar="FILE", help="a file of code, or - for standard input")
+    run.add_argument("-m", "--model", help="which interpreter: local, claude (default: local)")
+    run.add_argument("-t", "--timeout", type=float, metavar="S", help="seconds the code may run")
+    run.add_argument("--attach", action="append", default=[], metavar="PATH", help="lay a file beside the code")
+    _add_isolation(run)
+    run.set_defaults(verb=_run)
+
+    gateway = verbs.add_parser(
+        "gateway",
+        help="serve the wire formats on loopback until Ctrl-C",
+        description="Serve on a free port of 127.0.0.1 and print the base URL and the token that opens it.",
+        allow_abbrev=False,
+    )
+    gateway.add_argument("--json", action="store_true", help="print one line of JSON with base_url and token")
+    gateway.add_argument("--port", type=int, default=0, help="listen here instead of on a free port")
+    gateway.add_argument("--python", type=Path, metavar="PATH", help="the Python whose environment the code sees")
+    gateway.add_argument("--cache-dir", type=Path, metavar="DIR", help="where the sandbox keeps its caches")
+    gateway.add_argument("--owner-fd", type=int, metavar="FD", help="end when the process of this pidfd ends")
+    _add_isolation(gateway)
+    gateway.set_defaults(verb=_gateway)
+
+    doctor = verbs.add_parser("doctor", help="say what works on this machine, and what to do about what does not")
+    doctor.add_argument("--json", action="store_true", help="the same as JSON")
+    doctor.set_defaults(verb=_doctor)
+    return top
+
+
+def _add_isolation(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--isolation",
+        choices=settings.CHOICES["isolation"],
+        help="auto isolates or refuses (default); bare runs the code as you, on this machine, without isolation",
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    from ipy_codeinterp.session import Session
+    from ipy_codeinterp.terminal import Terminal
+
+    code = _read(options.file)
+    said = {"isolation": options.isolation} if options.isolation else {}
+    screen = Terminal()
+    with Session(**said) as session:
+        result = session.run(code, show=screen.show, model=options.model, timeout=options.timeout, files=options.attach)
+        screen.close()
+    return _tell_end(result)
+
+
+def _read(name: str) -> str:
+    try:
+        raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return raw.decode("utf-8")
+    except OSError as error:
+        raise InterpError(f"{name} cannot be read: {error.strerror}", hint="give a file of code, or -") from None
+    except UnicodeDecodeError as error:
+        raise InterpError(f"{name} is not UTF-8: {error}", hint="convert it first") from None
+
+
+def _tell_end(result: Result) -> int:
+    if result.limit:
+        limit = result.limit
+        print(f"stopped: the {limit.name} limit of {limit.allowed:g} {limit.unit} was reached", file=sys.stderr)
+    if result.outcome == "crashed":
+        print("the interpreter died", file=sys.stderr)
+    return {"ok": OK, "error": CODE_RAISED}.get(result.outcome, LIMIT_OR_CRASH)
+
+
+def _gateway(options: argparse.Namespace) -> int:
+    from ipy_codeinterp.gateway import serve
+
+    known = settings.load()
+    return serve.main(
+        serve.Options(
+            cache_dir=options.cache_dir or known.cache_dir,
+            isolation=options.isolation or known.isolation,
+            python=options.python or known.python,
+            port=options.port,
+            as_json=options.json,
+            owner_fd=options.owner_fd,
+        )
+    )
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from ipy_codeinterp import doctor
+
+    findings = doctor.examine(settings.load())
+    print(doctor.as_json(findings) if options.json else doctor.report(findings))
+    return NO_ISOLATION if any(finding.name == "isolation" and not finding.ok for finding in findings) else OK
+
+
+def _complain(error: InterpError, status: int) -> int:
+    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    if error.hint:
+        print(error.hint, file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

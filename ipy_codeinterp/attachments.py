@@ -1,0 +1,46 @@
+"""Files that go along with code: looked at here, refused with a reason, known by what is in them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ipy_codeinterp.errors import BadAttachment
+from ipy_codeinterp.execution import File
+
+MOST_BYTES = 100 << 20
+PIECE = 1 << 20
+
+
+def read(files: Iterable[str | os.PathLike[str] | File]) -> tuple[File, ...]:
+    """Each as a `File` with its content's hash. Raises `BadAttachment` for what is no readable regular file."""
+    found = tuple(file if isinstance(file, File) else describe(Path(file).expanduser()) for file in files)
+    names = [file.name for file in found]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise BadAttachment(f"two attached files are called {twice}", hint="rename one of them")
+    return found
+
+
+def describe(path: Path) -> File:
+    """The file at `path` by content."""
+    if not path.exists():
+        raise BadAttachment(f"there is no file {path}", hint=f"looked in {Path.cwd()}")
+    if not path.is_file():
+        raise BadAttachment(f"{path} is not a file", hint="attach the files one by one, or a zip of the folder")
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise BadAttachment(f"{path} has {size:,} bytes", hint=f"at most {MOST_BYTES:,} can be attached")
+    try:
+        return File(path.name, _sha256(path), size, path.absolute())
+    except OSError as error:
+        raise BadAttachment(f"{path} cannot be read: {error.strerror}", hint="check its permissions") from None
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,125 @@
+"""Facts about the world outside: who offers what, under which limits, at what price and since when.
+
+The facts are TOML files beside this one; this module loads them and answers questions about them.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from ipy_codeinterp import registry
+from ipy_codeinterp.errors import NotAllowed
+from ipy_codeinterp.execution import Cost, Usage
+
+MILLION = Decimal(1_000_000)
+LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """USD per million tokens, and where that comes from."""
+
+    input: Decimal
+    output: Decimal
+    source: str
+    checked: date
+
+    def of(self, usage: Usage) -> Decimal | None:
+        """What the tokens cost; None when their number is unknown."""
+        if usage.input_tokens is None or usage.output_tokens is None:
+            return None
+        return (usage.input_tokens * self.input + usage.output_tokens * self.output) / MILLION
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    name: str
+    provider: str
+    aliases: tuple[str, ...]
+    price: Price
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The limits under which the local sandbox runs as one of its models."""
+
+    name: str
+    timeout: float
+    memory: int
+    listed_as: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A model at a provider, written `claude@local`. `listed` prices the tokens, `free` says that nobody bills them."""
+
+    model: str
+    provider: str
+    timeout: float
+    memory: int
+    listed: Model | None
+
+    def __str__(self) -> str:
+        return f"{self.model}@{self.provider}"
+
+    def cost(self, usage: Usage) -> Cost:
+        """What `usage` costs here: nothing is billed on this machine, the list price is what a vendor would take."""
+        if self.listed is None:
+            return Cost(billed=Decimal(0))
+        price = self.listed.price
+        stated = f"{self.listed.name}, {price.source}, {price.checked}"
+        return Cost(Decimal(0), price.of(usage), usage.estimated, stated)
+
+
+@cache
+def models() -> Mapping[str, Model]:
+    """Every model with a price, by name and by alias."""
+    found = [_model(row, "anthropic") for row in _load("anthropic")["models"]]
+    return {name: model for model in found for name in (model.name, *model.aliases)}
+
+
+@cache
+def profiles() -> Mapping[str, Profile]:
+    """The models of the local sandbox."""
+    return {row["name"]: Profile(**row) for row in _load(LOCAL)["profiles"]}
+
+
+def find(name: str) -> Offer:
+    """The offer that `name` (`claude`, `claude@local`) means.
+
+    Raises `UnknownName` with the nearest one, and `NotAllowed` for a provider that is not on this machine.
+    """
+    model, _, provider = name.partition("@")
+    if provider and provider != LOCAL:
+        registry.find("provider", provider, {LOCAL: None, "anthropic": None})
+        raise NotAllowed(
+            f"{name} is not available: this version runs code on this machine only; nothing was sent",
+            hint=f"use {model}@local",
+        )
+    profile = registry.find("model", model, profiles())
+    listed = models()[profile.listed_as] if profile.listed_as else None
+    return Offer(profile.name, LOCAL, profile.timeout, profile.memory, listed)
+
+
+def profile_of(model: str) -> Profile | None:
+    """The profile a gateway serves under a vendor's model name: `claude-sonnet-5` runs as `claude`, `gpt-5` too."""
+    known = profiles()
+    if model in known:
+        return known[model]
+    return known["claude"] if model == "gpt" or model.startswith(("claude-", "gpt-")) else None
+
+
+def _model(row: Mapping[str, Any], provider: str) -> Model:
+    price = Price(Decimal(row["input"]), Decimal(row["output"]), row["source"], row["checked"])
+    return Model(row["name"], provider, tuple(row["aliases"]), price)
+
+
+def _load(name: str) -> dict[str, Any]:
+    return tomllib.loads((resources.files(__name__) / f"{name}.toml").read_text("utf-8"))

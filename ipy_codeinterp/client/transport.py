@@ -1,0 +1,217 @@
+"""The last step: the dialect's JSON over HTTP, and foreign errors made ours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import time
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import aiohttp
+
+from ipy_codeinterp.client.chain import Run
+from ipy_codeinterp.dialects import messages, sse
+from ipy_codeinterp.errors import BadReply, GatewayLost, InterpError, NoIsolation, SandboxError, Unreachable
+from ipy_codeinterp.execution import File, Phase, Result, Step
+
+CONNECT_TIMEOUT = 10.0
+
+# What aiohttp and the system raise, and what it means to us; the first match counts.
+FOREIGN: tuple[tuple[type[BaseException], type[InterpError]], ...] = (
+    (aiohttp.ClientPayloadError, BadReply),
+    (aiohttp.ClientResponseError, BadReply),
+    (aiohttp.ClientError, Unreachable),
+    (TimeoutError, Unreachable),
+    (OSError, Unreachable),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a gateway listens, what opens it, and whether it still lives."""
+
+    base_url: str
+    token: str
+    is_alive: Callable[[], bool]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        name, version = messages.VERSION_HEADER
+        return {"Authorization": f"Bearer {self.token}", name: version, messages.EXTENSION: "1"}
+
+
+class Transport:
+    """Speaks to the gateway that `connect` finds. One event loop's own; `close()` on the same loop."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Endpoint]]) -> None:
+        self._connect = connect
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        connector = aiohttp.TCPConnector(limit=0, socket_factory=self._make_socket)
+        self._http = aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    def abandon(self) -> None:
+        """In a forked child: close our copies of the sockets by number, and touch nothing that shares a loop."""
+        for sock in list(self._sockets):
+            with contextlib.suppress(OSError):
+                os.close(sock.fileno())
+
+    async def endpoint(self) -> Endpoint:
+        return await self._connect()
+
+    async def send(self, run: Run) -> Result:
+        """Pass `run` to the gateway and its events to `run.emit`; the Result has everything but its cost."""
+        endpoint = await self._connect()
+        await run.emit(Phase("queued"))
+        sent = time.monotonic()
+        run.decoder = messages.Decoder(run.execution.body, run.execution.language)
+        async with self._post(endpoint, "/v1/messages", data=_request(run)) as response:
+            run.timings = replace(run.timings, first_byte=time.monotonic() - sent)
+            with _hung_up_on_cancel(response):
+                await self._read_events(response, run)
+        reply = run.decoder.reply()
+        run.container_id = reply.container
+        return _result(run, reply)
+
+    async def _read_events(self, response: aiohttp.ClientResponse, run: Run) -> None:
+        assert run.decoder is not None
+        parser = sse.Parser()
+        async for chunk in response.content.iter_any():
+            for data in parser.feed(chunk):
+                for event in run.decoder.feed(_parsed(data)):
+                    await run.emit(event)
+
+    async def upload(self, file: File) -> str:
+        """Give the gateway a file; returns the id it has there."""
+        form = aiohttp.FormData()
+        assert file.path is not None
+        data = await asyncio.to_thread(file.path.read_bytes)
+        form.add_field("file", data, filename=file.name, content_type="application/octet-stream")
+        async with self._post(await self._connect(), "/v1/files", data=form) as response:
+            return str((await response.json())["id"])
+
+    async def download(self, id: str) -> bytes:
+        """The content of a file that code made."""
+        endpoint = await self._connect()
+        async with self._request(endpoint, "GET", f"/v1/files/{id}/content") as response:
+            return await response.read()
+
+    def _post(
+        self, endpoint: Endpoint, path: str, **what: Any
+    ) -> contextlib.AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        return self._request(endpoint, "POST", path, **what)
+
+    @contextlib.asynccontextmanager
+    async def _request(
+        self, endpoint: Endpoint, method: str, path: str, **what: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A response of status 200; any other, and whatever aiohttp raises, becomes one of our errors."""
+        try:
+            async with self._http.request(
+                method, endpoint.base_url + path, headers=_headers(endpoint, what), **what
+            ) as response:
+                if response.status != 200:
+                    raise await _error(response)
+                yield response
+        except tuple(foreign for foreign, _ in FOREIGN) as error:
+            raise _translated(error, endpoint) from error
+
+    def _make_socket(self, address: Any) -> socket.socket:
+        family, kind, proto, _, _ = address
+        sock = socket.socket(family=family, type=kind, proto=proto)
+        self._sockets.add(sock)
+        return sock
+
+
+def _headers(endpoint: Endpoint, what: dict[str, Any]) -> dict[str, str]:
+    is_json = isinstance(what.get("data"), bytes)
+    return endpoint.headers | ({"Content-Type": "application/json"} if is_json else {})
+
+
+def _request(run: Run) -> bytes:
+    limits: dict[str, Any] = {"memory": run.offer.memory}
+    extension = {
+        "language": run.execution.language,
+        "timeout": run.execution.timeout or run.offer.timeout,
+        "limits": limits,
+        "keep": run.execution.container is not None,
+    }
+    body = messages.encode_request(
+        run.execution, run.offer.model, container=run.container_id, file_ids=run.file_ids, extension=extension
+    )
+    return json.dumps(body).encode()
+
+
+def _parsed(data: str) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        raise BadReply("an event is not valid JSON") from None
+
+
+def _result(run: Run, reply: messages.Reply) -> Result:
+    steps = [part for part in reply.parts if isinstance(part, Step)]
+    outcome = steps[-1].outcome if steps else "unknown"
+    run.timings = replace(run.timings, execution=reply.execution_seconds)
+    return run.result(
+        outcome,
+        parts=reply.parts,
+        limit=reply.limit,
+        usage=reply.usage,
+        container_new=reply.container_new if run.execution.container else None,
+        isolation=reply.isolation,
+        native=reply.native,
+    )
+
+
+@contextlib.contextmanager
+def _hung_up_on_cancel(response: aiohttp.ClientResponse):  # type: ignore[no-untyped-def]
+    """Leave a stream so that the other end notices.
+
+    A worker that user code forked holds a copy of the socket: closing ours alone would send no FIN, and the run would
+    go on.
+    """
+    try:
+        yield
+    except BaseException:
+        connection = response.connection
+        transport = connection.transport if connection else None
+        sock = transport.get_extra_info("socket") if transport else None
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        raise
+
+
+async def _error(response: aiohttp.ClientResponse) -> InterpError:
+    try:
+        body = await response.json(content_type=None)
+    except (ValueError, aiohttp.ClientError):
+        body = None
+    request_id = response.headers.get("request-id")
+    error = body.get("error") if isinstance(body, dict) else None
+    said: dict[str, Any] = error if isinstance(error, dict) else {}
+    if said.get("type") == "no_isolation":
+        return NoIsolation(said.get("message", ""), hint=said.get("hint", ""))
+    if response.status == 503:
+        return SandboxError(said.get("message", "the sandbox is not ready"), hint=said.get("hint", ""))
+    return messages.error_of(body, response.status, request_id)
+
+
+def _translated(error: BaseException, endpoint: Endpoint) -> InterpError:
+    if not endpoint.is_alive():
+        return GatewayLost("the local gateway ended while the code ran", hint="run the cell again: it starts another")
+    kind = next(ours for foreign, ours in FOREIGN if isinstance(error, foreign))
+    return kind(f"{type(error).__name__}: {error}")

@@ -1,0 +1,146 @@
+"""What works on this machine, and what to do about what does not. Nothing here costs anything or leaves the machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from ipy_codeinterp.errors import InterpError, NoIsolation
+from ipy_codeinterp.execution import NOT_ISOLATED
+from ipy_codeinterp.sandbox import environment, isolation
+from ipy_codeinterp.sandbox.scratch import Scratch
+from ipy_codeinterp.settings import Settings
+
+KEY_VARIABLES = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "HOLYSHEEP_API_KEY")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. `ok` is None for what is neither right nor wrong; `remedy` says what to do."""
+
+    name: str
+    ok: bool | None
+    found: str
+    remedy: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+Check = Callable[[Settings], Iterator[Finding]]
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Every finding, in the order of CHECKS; a check that fails is a finding too."""
+    findings = []
+    for check in CHECKS:
+        try:
+            findings += list(check(settings))
+        except NoIsolation as error:
+            findings.append(Finding("isolation", False, str(error), error.hint))
+        except (InterpError, OSError) as error:
+            findings.append(Finding(check.__name__.lstrip("_"), False, str(error), getattr(error, "hint", "")))
+    return findings
+
+
+def report(findings: Sequence[Finding]) -> str:
+    """The findings as text."""
+    marks = {True: "ok  ", False: "FAIL", None: "    "}
+    width = max(len(finding.name) for finding in findings)
+    lines = []
+    for finding in findings:
+        lines.append(f"{marks[finding.ok]} {finding.name:<{width}}  {finding.found}")
+        if finding.remedy:
+            lines.append(f"     {'':<{width}}  -> {finding.remedy}")
+    return "\n".join(lines)
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    return json.dumps([finding.as_json() for finding in findings], indent=1)
+
+
+def _python(_: Settings) -> Iterator[Finding]:
+    ok = sys.version_info >= (3, 11)
+    yield Finding(
+        "python", ok, f"{platform.python_version()} ({sys.executable})", "" if ok else "use Python 3.11 or later"
+    )
+    ok = sys.platform == "linux"
+    remedy = "" if ok else "use Linux for isolated execution: a container, a virtual machine or WSL2"
+    yield Finding("platform", ok, platform.platform(), remedy)
+
+
+def _ipykernel(_: Settings) -> Iterator[Finding]:
+    version = _version("ipykernel")
+    lossy = version and (version.startswith("7.0.") or version == "6.30.0")
+    remedy = "pip install -U ipykernel: this release loses output of queued cells" if lossy else ""
+    yield Finding("ipykernel", not lossy, version or "not installed", remedy)
+
+
+def _nested_loops(_: Settings) -> Iterator[Finding]:
+    import asyncio
+
+    old = hasattr(asyncio, "_nest_patched") and importlib.util.find_spec("nest_asyncio2") is None
+    found = "the original nest_asyncio is applied" if old else "nothing in the way"
+    yield Finding("nested loops", not old, found, "use nest_asyncio2: the original loses queued cells" if old else "")
+
+
+def _sandbox(settings: Settings) -> Iterator[Finding]:
+    """The interpreter's environment, and the walls around it, found by starting it once."""
+    found = environment.find(settings.python)
+    yield Finding("environment", True, f"Python {found.version} in {', '.join(map(str, found.prefixes)) or '/usr'}")
+    closed = isolation.unreadable(found.prefixes)
+    if closed:
+        yield Finding(
+            "permissions",
+            False,
+            f"others may not read {closed[0]}",
+            f"chmod -R o+rX {closed[0]}: as root the code is somebody else",
+        )
+    started = time.monotonic()
+    chosen = isolation.find(settings.isolation, found, Scratch(settings.cache_dir))
+    if chosen.name == NOT_ISOLATED:
+        yield Finding("isolation", None, NOT_ISOLATED, "the setting isolation='bare' asks for this")
+    else:
+        yield Finding("isolation", True, f"{chosen.name}, a start takes {time.monotonic() - started:.2f} s")
+
+
+def _gateway(settings: Settings) -> Iterator[Finding]:
+    """A whole round trip through a gateway of its own."""
+    from ipy_codeinterp.session import Session
+
+    started = time.monotonic()
+    with Session(settings, warm="never") as session:
+        result = session.run("print(6 * 7)")
+    ok = result.ok is True and result.stdout == "42\n"
+    yield Finding("gateway", ok, f"{result.outcome} after {time.monotonic() - started:.1f} s, cold")
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    folder = settings.data_dir
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    ok = os.access(existing, os.W_OK)
+    yield Finding("journal", ok, str(folder), "" if ok else "set IPY_CODEINTERP_DATA_DIR to a folder you can write")
+
+
+def _keys(_: Settings) -> Iterator[Finding]:
+    there = [name for name in KEY_VARIABLES if os.environ.get(name)]
+    found = f"{', '.join(there)} set, not used: code runs on this machine only" if there else "none set, none needed"
+    yield Finding("keys", None, found)
+
+
+# To add a check, add a function that yields findings.
+CHECKS: tuple[Check, ...] = (_python, _ipykernel, _nested_loops, _sandbox, _gateway, _store, _keys)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,147 @@
+"""Everything that can go wrong, told apart by type.
+
+InterpError                     .hint says what to do next      .transient says whether trying again may help
+├── InvalidInput                what was given cannot be run
+│   ├── NothingToRun            blank, or only comments
+│   ├── UnknownName             no such model, language, setting: names the nearest
+│   └── BadAttachment           a file that cannot be attached
+├── NotAllowed                  consent or configuration forbids it
+├── ProviderError               .provider .status .request_id
+│   ├── AuthenticationFailed    401, 403
+│   ├── Rejected                400, 404, 413: our request was wrong
+│   ├── BadReply                their reply was not the wire format
+│   ├── Overloaded              429, 5xx                                      transient
+│   └── Unreachable             no connection, or lost before the reply       transient
+├── SandboxError
+│   ├── NoIsolation             this machine cannot isolate: nothing was run
+│   └── GatewayLost             the local gateway died under a run            transient
+├── StoreError                  the journal cannot be opened or written
+└── CodeError                   raised in a notebook for a Result that is not ok
+    ├── LimitReached            the code hit a wall
+    └── Crashed                 the interpreter died
+
+The user's code raising is a Result, not an exception: `CodeError` exists so that a *cell* fails like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class InterpError(Exception):
+    """Base of all our errors. `hint` is the sentence that says what to do next."""
+
+    transient = False
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of our frames: the error, then the way out."""
+        lines = [f"{type(self).__name__}: {self}"]
+        return [*lines, self.hint] if self.hint else lines
+
+
+class InvalidInput(InterpError):
+    """What was given cannot be run."""
+
+    def _render_traceback_(self) -> list[str]:
+        """One line: there is nothing to read but the mistake and its mend."""
+        return [f"{type(self).__name__}: {self}" + (f": {self.hint}" if self.hint else "")]
+
+
+class NothingToRun(InvalidInput):
+    """The body is blank or holds only comments."""
+
+
+class UnknownName(InvalidInput):
+    """A name nobody knows; the hint has the nearest one."""
+
+
+class BadAttachment(InvalidInput):
+    """A file that cannot be attached."""
+
+
+class NotAllowed(InterpError):
+    """Consent or configuration forbids it."""
+
+
+class ProviderError(InterpError):
+    """The provider did not give a reply we can use."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        provider: str = "",
+        status: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.provider = provider
+        self.status = status
+        self.request_id = request_id
+
+
+class AuthenticationFailed(ProviderError):
+    """The provider refused the key."""
+
+
+class Rejected(ProviderError):
+    """The provider says our request is wrong."""
+
+
+class BadReply(ProviderError):
+    """The reply is not the wire format, or ends before its end."""
+
+
+class Overloaded(ProviderError):
+    """The provider asks to come back later."""
+
+    transient = True
+
+
+class Unreachable(ProviderError):
+    """No connection, or it was lost before the reply began."""
+
+    transient = True
+
+
+class SandboxError(InterpError):
+    """The local sandbox could not do its work."""
+
+
+class NoIsolation(SandboxError):
+    """This machine cannot isolate code, so nothing was run."""
+
+
+class GatewayLost(SandboxError):
+    """The local gateway died under a run."""
+
+    transient = True
+
+
+class StoreError(InterpError):
+    """The journal cannot be opened or written."""
+
+
+class CodeError(InterpError):
+    """The code did not end well. `traceback` is the remote one, as lines; `hints` follow it."""
+
+    def __init__(self, message: str, *, traceback: Sequence[str] = (), hints: Sequence[str] = ()) -> None:
+        super().__init__(message, hint="\n".join(hints))
+        self.traceback = tuple(traceback)
+
+    def _render_traceback_(self) -> list[str]:
+        shown = list(self.traceback) or [f"{type(self).__name__}: {self}"]
+        return [*shown, self.hint] if self.hint else shown
+
+
+class LimitReached(CodeError):
+    """The code hit a wall: time, memory, output."""
+
+
+class Crashed(CodeError):
+    """The interpreter died under the code."""

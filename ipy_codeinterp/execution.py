@@ -1,0 +1,323 @@
+"""The values everything flows through: an Execution goes down, events come up, a Result stays.
+
+Rules of this file: every value is frozen and slotted, equal content is equal, and nothing here does I/O.
+Durations are seconds (float), money is `Decimal` USD, times are aware UTC. `None` means "not known", never zero.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+Outcome = Literal["ok", "error", "limit", "cancelled", "crashed", "unknown"]
+OutcomeSource = Literal["reported", "inferred"]
+Source = Literal["live", "cache", "shared", "replay"]
+Kind = Literal["code", "task"]
+StreamName = Literal["stdout", "stderr"]
+DisplayKind = Literal["display_data", "execute_result"]
+
+
+# --- what was asked -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file by content: what it is called, what is in it (`sha256`, hex) and how large it is (bytes).
+
+    `path` says where it lies here, `id` what the provider calls it; neither is part of what it *is*.
+    """
+
+    name: str
+    sha256: str | None = None
+    size: int | None = None
+    path: Path | None = field(default=None, compare=False)
+    id: str | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What was asked. `timeout` is how many seconds the code may run; None leaves it to the model's profile."""
+
+    body: str
+    kind: Kind = "code"
+    language: str = "python"
+    model: str | None = None
+    container: str | None = None
+    timeout: float | None = None
+    files: tuple[File, ...] = ()
+    inputs: tuple[File, ...] = ()
+    after: str | None = None
+
+    @property
+    def key(self) -> str:
+        """SHA-256 over every field that can change the answer: the address of this execution."""
+        content = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in ("files", "inputs"):
+            content[name] = [[file.name, file.sha256, file.size] for file in content[name]]
+        canonical = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether running it again starts from the same state: only without a container."""
+        return self.container is None
+
+
+# --- what code produced ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Text written to stdout or stderr."""
+
+    name: StreamName
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """One thing shown: `data` by MIME type (images as base64 text), as nbformat has it."""
+
+    data: Mapping[str, Any]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    kind: DisplayKind = "display_data"
+    display_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """An exception the code raised, with its traceback as lines."""
+
+    ename: str
+    evalue: str
+    traceback: tuple[str, ...] = ()
+
+
+Output = Stream | Display | Error
+
+
+# --- what is told while it runs -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """The run has entered a phase: `connecting`, `queued`, `running`, `transferring`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CodeDelta:
+    """More of the code, as it is being written."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """More of the model's words."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """New content for every display that carries `display_id`."""
+
+    display_id: str
+    data: Mapping[str, Any]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Forget the outputs so far; with `wait`, only when the next one comes."""
+
+    wait: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """A new attempt begins: what was shown of the last one no longer counts."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the user should know that no code said: a lost container, a journal that cannot be written."""
+
+    text: str
+
+
+Event = Phase | CodeDelta | TextDelta | Output | Update | Clear | Restarted | Notice
+
+
+# --- what came of it ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A wall the code ran into: `name` is time, memory, output or processes; figures in `unit`."""
+
+    name: str
+    allowed: float
+    unit: str
+    reached: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens consumed. `estimated` when counted from characters; `native` is the provider's own report."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    estimated: bool = False
+    native: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """USD. `billed` is what the account is charged, `listed` what the tokens cost at list price."""
+
+    billed: Decimal | None = None
+    listed: Decimal | None = None
+    estimated: bool = False
+    price: str | None = None  # whose price, and of which day
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where the time went, in seconds; None where it was not measured."""
+
+    queue: float | None = None
+    connect: float | None = None
+    first_byte: float | None = None
+    execution: float | None = None
+    total: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The model's words."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One piece of code that an interpreter ran. `code` is what the interpreter says it ran."""
+
+    code: str
+    language: str = "python"
+    verbatim: bool | None = None
+    outputs: tuple[Output, ...] = ()
+    outcome: Outcome = "unknown"
+    outcome_source: OutcomeSource = "reported"
+    exit_status: int | None = None
+    files: tuple[File, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of an Execution, in the order it came."""
+
+    id: str
+    parts: tuple[Text | Step, ...] = ()
+    outcome: Outcome = "unknown"
+    limit: Limit | None = None
+    usage: Usage = field(default_factory=Usage)
+    cost: Cost = field(default_factory=Cost)
+    timings: Timings = field(default_factory=Timings)
+    attempts: int = 1
+    request_ids: tuple[str, ...] = ()
+    provider: str = ""
+    model: str = ""
+    source: Source = "live"
+    container: str | None = None
+    container_new: bool | None = None
+    isolation: str | None = None
+    native: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool | None:
+        """Whether the code ran to its end without raising; None when the provider does not say."""
+        return None if self.outcome == "unknown" else self.outcome == "ok"
+
+    @property
+    def offer(self) -> str:
+        """Who did it, written as an offer: `claude@local`."""
+        return f"{self.model}@{self.provider}"
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return tuple(part for part in self.parts if isinstance(part, Step))
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        return tuple(output for step in self.steps for output in step.outputs)
+
+    @property
+    def stdout(self) -> str:
+        return "".join(_texts(self.outputs, "stdout"))
+
+    @property
+    def stderr(self) -> str:
+        return "".join(_texts(self.outputs, "stderr"))
+
+    @property
+    def text(self) -> str:
+        """The model's words; empty where no model spoke."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def images(self) -> tuple[Display, ...]:
+        return tuple(o for o in self.outputs if isinstance(o, Display) and _has_image(o))
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        return tuple(file for step in self.steps for file in step.files)
+
+    @property
+    def error(self) -> Error | None:
+        """The exception the code ended with, if it ended with one."""
+        errors = [o for o in self.outputs if isinstance(o, Error)]
+        return errors[-1] if errors else None
+
+    @property
+    def verbatim(self) -> bool | None:
+        """Whether exactly the code that was sent ran; None where nothing ran or nobody said."""
+        said = [step.verbatim for step in self.steps]
+        return None if not said or None in said else all(said)
+
+    def __repr__(self) -> str:
+        words = [self.outcome, self.offer]
+        if self.limit:
+            words.append(f"{self.limit.name} limit")
+        if self.error:
+            words.append(self.error.ename)
+        if self.timings.total is not None:
+            words.append(f"{self.timings.total:.3f} s")
+        if self.stdout:
+            words.append(f"stdout {len(self.stdout)} characters")
+        if self.images:
+            words.append(f"{len(self.images)} image(s)")
+        if self.isolation == NOT_ISOLATED:
+            words.append(NOT_ISOLATED)
+        return f"Result({', '.join(words)})"
+
+
+NOT_ISOLATED = "not isolated"
+
+
+def _texts(outputs: tuple[Output, ...], name: StreamName) -> Iterator[str]:
+    return (o.text for o in outputs if isinstance(o, Stream) and o.name == name)
+
+
+def _has_image(display: Display) -> bool:
+    return any(mime.startswith("image/") for mime in display.data)

@@ -1,0 +1,121 @@
+"""The gateway as an aiohttp application: who may speak to it, what errors look like, whether it is well."""
+
+from __future__ import annotations
+
+import hmac
+import importlib.metadata
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from ipy_codeinterp.dialects.messages import encode_error
+from ipy_codeinterp.errors import AuthenticationFailed, InterpError, NoIsolation, ProviderError, SandboxError
+from ipy_codeinterp.gateway import files, messages
+from ipy_codeinterp.gateway.files import FILES, Files
+from ipy_codeinterp.gateway.sandbox import SANDBOX, Sandbox
+
+log = logging.getLogger(__name__)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+TOKEN = web.AppKey("token", str)
+OPEN_PATHS = ("/health",)
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+# What an HTTP status is called in an error body of the Messages format.
+KINDS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    413: "request_too_large",
+    503: "overloaded_error",
+}
+
+
+def make(sandbox: Sandbox, token: str) -> web.Application:
+    """The application around `sandbox`, for whoever has `token`."""
+    app = web.Application(client_max_size=messages.MOST_BODY, middlewares=[with_errors, guarded])
+    app[TOKEN], app[SANDBOX], app[FILES] = token, sandbox, Files()
+    app.router.add_get("/health", health)
+    app.router.add_get("/health/ready", ready)
+    messages.add_routes(app)
+    files.add_routes(app)
+    app.on_startup.append(_open)
+    app.on_cleanup.append(_close)
+    return app
+
+
+async def _open(app: web.Application) -> None:
+    app[SANDBOX].open()
+
+
+async def _close(app: web.Application) -> None:
+    await app[SANDBOX].close()
+    app[FILES].close()
+
+
+@web.middleware
+async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Only this machine, no web page, and only with the token.
+
+    A page in the user's browser can reach loopback too: it is known by its Origin, and by a Host that is not ours
+    where a name was made to point here.
+    """
+    if request.headers.get("Host", "").rpartition(":")[0] not in LOOPBACK:
+        raise web.HTTPForbidden(text="this gateway serves loopback only")
+    if request.headers.get("Origin") is not None:
+        raise web.HTTPForbidden(text="this gateway does not serve web pages")
+    if request.path not in OPEN_PATHS and not _has_token(request):
+        raise AuthenticationFailed("invalid token", status=401)
+    return await handler(request)
+
+
+def _has_token(request: web.Request) -> bool:
+    said = request.headers.get("x-api-key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
+    return hmac.compare_digest(said.encode(), request.app[TOKEN].encode())
+
+
+@web.middleware
+async def with_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whatever goes wrong before the first byte becomes an error of the wire format."""
+    request_id = f"req_{secrets.token_hex(12)}"
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return _error(error.status, error.text or error.reason, request_id)
+    except NoIsolation as error:
+        return _error(503, str(error), request_id, kind="no_isolation", hint=error.hint)
+    except SandboxError as error:
+        return _error(503, str(error), request_id, hint=error.hint)
+    except InterpError as error:
+        status = (error.status if isinstance(error, ProviderError) else None) or 400
+        return _error(status, str(error), request_id, hint=error.hint)
+    except ConnectionError:
+        raise
+    except Exception as error:
+        log.exception("a request failed")
+        return _error(500, f"{type(error).__name__}: {error}", request_id)
+
+
+def _error(status: int, message: str, request_id: str, *, kind: str = "", hint: str = "") -> web.Response:
+    body = encode_error(kind or KINDS.get(status, "api_error"), message, request_id)
+    if hint:
+        body["error"]["hint"] = hint
+    return web.json_response(body, status=status, headers={"request-id": request_id})
+
+
+async def health(_: web.Request) -> web.Response:
+    return web.json_response({"status": "ok", "version": importlib.metadata.version("ipy-codeinterp")})
+
+
+async def ready(request: web.Request) -> web.Response:
+    """Whether code can be run; waits for the answer when the query says `wait=1`."""
+    sandbox = request.app[SANDBOX]
+    if not sandbox.is_open and request.query.get("wait") != "1":
+        return web.json_response({"ready": False, "starting": True}, status=503)
+    found = await sandbox.ready()
+    pool = found.pool
+    facts = {"isolation": pool.isolation, "warm": pool.warm, "kept": pool.kept, "python": found.environment.version}
+    return web.json_response({"ready": True, **facts})

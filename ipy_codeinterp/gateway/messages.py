@@ -1,0 +1,141 @@
+"""POST /v1/messages: Anthropic's Messages with `code_execution`, answered without a model by running the code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from aiohttp import web
+
+from ipy_codeinterp import catalog
+from ipy_codeinterp.dialects import messages, prompt, sse
+from ipy_codeinterp.errors import Rejected
+from ipy_codeinterp.gateway.files import FILES
+from ipy_codeinterp.gateway.runs import NotCode, Passage, Place, place
+from ipy_codeinterp.gateway.sandbox import SANDBOX
+from ipy_codeinterp.sandbox.container import Input, Job
+
+PING_EVERY = 15.0  # seconds of silence
+MOST_BODY = 128 << 20
+LONG = 1 << 20  # characters: more than this is not scanned on the event loop
+MOST_TIMEOUT = 24 * 3600.0
+NO_MODEL = "no model here: send code"
+CONTAINER_LIFE = timedelta(minutes=30)
+
+
+def add_routes(app: web.Application) -> None:
+    app.router.add_post("/v1/messages", answer)
+
+
+async def answer(request: web.Request) -> web.StreamResponse:
+    """One request, from its JSON to the last event."""
+    asked = messages.decode_request(await _json(request))
+    profile = catalog.profile_of(asked.model)
+    if profile is None:
+        raise Rejected(f"model: {asked.model[:80]!r} is not served here", status=404)
+    code, must_parse = await _code_of(asked)
+    job = Job(
+        code,
+        inputs=await asyncio.to_thread(_inputs, request, asked),
+        timeout=min(asked.timeout or profile.timeout, MOST_TIMEOUT),
+        memory=min(asked.memory or profile.memory, profile.memory),
+        must_parse=must_parse,
+    )
+    sandbox = await request.app[SANDBOX].ready()
+    async with place(sandbox.pool, asked) as where:
+        passage = Passage(where, job, request.app[FILES], sandbox.pool)
+        envelope = _envelope(request, asked, code, where, sandbox.pool.isolation)
+        async with contextlib.aclosing(passage.events()) as events:
+            await anext(events, None)  # from here on it is known that the text is code
+            if asked.stream:
+                return await _stream(request, envelope, passage, events)
+            async for _ in events:
+                pass
+        return web.json_response(messages.encode_reply(envelope, passage.ran), headers=_headers())
+
+
+async def _json(request: web.Request) -> Any:
+    try:
+        return await request.json()
+    except (ValueError, RecursionError):
+        raise Rejected("the body is not valid JSON") from None
+
+
+async def _code_of(asked: messages.Asked) -> tuple[str, bool]:
+    """The code in the last user message, and whether it is still to be seen that it is code."""
+    if asked.tool is None:
+        raise NotCode(f"{NO_MODEL}, with a code_execution tool")
+    find = prompt.blocks
+    found = await asyncio.to_thread(find, asked.text) if len(asked.text) > LONG else find(asked.text)
+    if len(found) > 1:
+        raise NotCode(f"{NO_MODEL} in one fenced block, not in {len(found)}")
+    if not found and not asked.text.strip():
+        raise NotCode(NO_MODEL)
+    return (found[0], False) if found else (asked.text, True)
+
+
+def _inputs(request: web.Request, asked: messages.Asked) -> tuple[Input, ...]:
+    kept = [request.app[FILES].find(id) for id in asked.file_ids]
+    names = [file.name for file in kept]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise Rejected(f"container_upload: two files are called {twice!r}")
+    return tuple(Input(file.name, file.read()) for file in kept)
+
+
+def _envelope(
+    request: web.Request, asked: messages.Asked, code: str, where: Place, isolation: str
+) -> messages.Envelope:
+    return messages.Envelope(
+        message_id=f"msg_{secrets.token_hex(12)}",
+        tool_use_id=f"srvtoolu_{secrets.token_hex(12)}",
+        asked=asked,
+        code=code,
+        container=where.id,
+        container_new=where.new,
+        expires_at=(datetime.now(UTC) + CONTAINER_LIFE).isoformat().replace("+00:00", "Z"),
+        isolation=isolation,
+        extended=request.headers.get(messages.EXTENSION) == "1",
+    )
+
+
+def _headers() -> dict[str, str]:
+    return {"x-ipy-codeinterp-model": "none"}  # whoever wants to know can see that no model was asked
+
+
+async def _stream(
+    request: web.Request, envelope: messages.Envelope, passage: Passage, events: AsyncIterator[Any]
+) -> web.StreamResponse:
+    response = web.StreamResponse(
+        headers={**_headers(), "Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
+    )
+    await response.prepare(request)
+    await response.write(b"".join(map(sse.encode, messages.encode_start(envelope))))
+    async with _pinging(response):
+        async for event in events:
+            if envelope.extended:
+                await response.write(sse.encode(messages.encode_output(event)))
+    await response.write(b"".join(map(sse.encode, messages.encode_end(envelope, passage.ran))))
+    await response.write_eof()
+    return response
+
+
+@contextlib.asynccontextmanager
+async def _pinging(response: web.StreamResponse) -> AsyncIterator[None]:
+    """Clients give up on a stream that is silent for long."""
+
+    async def ping() -> None:
+        while True:
+            await asyncio.sleep(PING_EVERY)
+            await response.write(sse.encode({"type": "ping"}))
+
+    task = asyncio.create_task(ping())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+            await task

@@ -1,0 +1,120 @@
+"""From a Job to what a reply says of it: which container it runs in, its figures as files, its end in words."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+
+from ipy_codeinterp.dialects.messages import Asked, Ran
+from ipy_codeinterp.errors import Rejected
+from ipy_codeinterp.execution import Clear, Display, File, Output, Update
+from ipy_codeinterp.gateway.files import Files, as_file
+from ipy_codeinterp.outputs import Collector
+from ipy_codeinterp.sandbox.container import Container, Job, Verdict, describe_exit
+from ipy_codeinterp.sandbox.frames import Begun
+from ipy_codeinterp.sandbox.pool import Pool
+
+
+class NotCode(Rejected):
+    """The text is not code, and there is no model here to make it so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A container, its id, and whether it is new."""
+
+    container: Container
+    id: str
+    new: bool
+
+
+@contextlib.asynccontextmanager
+async def place(pool: Pool, asked: Asked) -> AsyncIterator[Place]:
+    """The container that was asked for, or a fresh one, kept afterwards unless the request says otherwise."""
+    if asked.container:
+        yield Place(_existing(pool, asked.container), asked.container, new=False)
+        return
+    id = f"container_{secrets.token_hex(12)}"
+    container = await pool.fresh()
+    if asked.keep:
+        pool.keep(id, container)
+    try:
+        yield Place(container, id, new=True)
+    finally:
+        if not asked.keep:
+            pool.end(container)
+
+
+def _existing(pool: Pool, id: str) -> Container:
+    container = pool.find(id)
+    if container is None:
+        why = pool.why_ended(id)
+        raise Rejected(f"container not found: {id[:80]}" + (f" ({why})" if why else ""), status=404)
+    return container
+
+
+class Passage:
+    """One run on its way: iterate `events()`, then ask for `ran`."""
+
+    def __init__(self, place: Place, job: Job, files: Files, pool: Pool) -> None:
+        self._place = place
+        self._job = job
+        self._files = files
+        self._pool = pool
+        self._collector = Collector()
+        self._figures: list[File] = []
+        self._verdict: Verdict | None = None
+
+    async def events(self) -> AsyncGenerator[Begun | Output | Update | Clear]:
+        """Outputs as they come; the first thing is `Begun`. Raises `NotCode` instead when the text is none."""
+        async with contextlib.aclosing(self._place.container.run(self._job)) as events:
+            async for event in events:
+                if isinstance(event, Verdict):
+                    self._end(event)
+                    return
+                if not isinstance(event, Begun):
+                    self._collector.feed(event)
+                if isinstance(event, Display):
+                    self._keep_figure(event)
+                yield event
+
+    @property
+    def ran(self) -> Ran:
+        assert self._verdict is not None, "only at the end"
+        verdict, outputs = self._verdict, self._collector.outputs
+        status = verdict.exit_status
+        return Ran(
+            outputs=outputs,
+            outcome=verdict.outcome,
+            exit_status=int(verdict.outcome != "ok") if status is None else status if status >= 0 else 128 - status,
+            files=(*self._figures, *self._left(verdict)),
+            limit=verdict.limit,
+            seconds=verdict.seconds,
+            note=f"the interpreter ended: {describe_exit(status)}" if verdict.outcome == "crashed" else "",
+        )
+
+    def _end(self, verdict: Verdict) -> None:
+        if verdict.refused:
+            raise NotCode("no model here: send code")
+        self._verdict = verdict
+        if not verdict.alive and not self._place.new:
+            why = verdict.limit and f"it hit the {verdict.limit.name} limit"
+            self._pool.forget(self._place.id, why or f"its interpreter ended: {describe_exit(verdict.exit_status)}")
+
+    def _keep_figure(self, display: Display) -> None:
+        """Each figure is a file as well, as the vendor has it."""
+        encoded = display.data.get("image/png")
+        if isinstance(encoded, str):
+            with contextlib.suppress(binascii.Error, ValueError):
+                name = f"figure-{len(self._figures) + 1}.png"
+                self._figures.append(self._keep(name, base64.b64decode(encoded)))
+
+    def _left(self, verdict: Verdict) -> list[File]:
+        return [self._keep(file.name, file.data) for file in verdict.files]
+
+    def _keep(self, name: str, data: bytes) -> File:
+        return as_file(self._files.add(name, [data], downloadable=True))

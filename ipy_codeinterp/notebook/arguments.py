@@ -1,0 +1,101 @@
+"""The grammar of `%%interp`'s first line. To add a flag, add a row to FLAGS; docs/magics.md must mention it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_arguments
+from IPython.utils._process_common import arg_split
+
+from ipy_codeinterp import registry
+from ipy_codeinterp.languages import LANGUAGES
+
+FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
+    (("-m", "--model"), {"metavar": "NAME", "help": "which interpreter runs the cell: local, claude"}),
+    (("-l", "--language"), {"metavar": "NAME", "default": "python", "help": f"language: {', '.join(LANGUAGES)}"}),
+    (("-t", "--timeout"), {"metavar": "S", "help": "seconds the code may run"}),
+    (("--container",), {"metavar": "NAME", "help": "keep variables in this container between cells"}),
+    (("-o", "--out"), {"metavar": "NAME", "help": "put the Result into this variable"}),
+    (
+        ("--attach",),
+        {
+            "metavar": "PATH",
+            "action": "append",
+            "default": [],
+            "help": "lay a file into the working directory, by its name (may be given several times)",
+        },
+    ),
+    (
+        ("--no-raise-error",),
+        {"action": "store_true", "help": "show an error of the code, but do not fail the cell with it"},
+    ),
+)
+
+VERBS = ("panel", "doctor", "help")
+
+
+class BadUsage(UsageError):
+    """A line that cannot be understood.
+
+    A subclass, since IPython only prints a plain UsageError: the cell would pass for a runner such as nbval.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"UsageError: {self}"]
+
+
+def with_arguments(function: Callable[..., Any]) -> Any:
+    """Decorate a magic with FLAGS, so that `%%interp?` shows them."""
+    for names, options in reversed(FLAGS):
+        function = argument(*names, **options)(function)
+    decorated = magic_arguments()(function)
+    decorated.parser.allow_abbrev = False  # `--mod` would silently change its meaning with the next flag
+    return decorated
+
+
+def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
+    """The flags on `line`. Raises `BadUsage` in one line, with the nearest right spelling."""
+    words = [_dashed(word) for word in _split(line)]
+    known = [name for names, _ in FLAGS for name in names]
+    for word in words:
+        flag = word.partition("=")[0]
+        if flag.startswith("--") and flag not in known:
+            raise BadUsage(f"unknown flag {flag}: {registry.suggestion(flag, known)}")
+    try:
+        options = parser.parse_args(words)
+    except UsageError as error:
+        raise BadUsage(f"{error} (%%interp? shows the flags)") from None
+    options.timeout = _seconds(options.timeout)
+    if options.out is not None and not options.out.isidentifier():
+        raise BadUsage(f"--out {options.out}: not a variable's name")
+    return options
+
+
+def _split(line: str) -> list[str]:
+    try:
+        return list(arg_split(line, posix=True))
+    except ValueError as error:
+        raise BadUsage(f"{error}: {line.strip()}") from None
+
+
+def _dashed(word: str) -> str:
+    """`--no_raise_error` is `--no-raise-error`; values are left alone."""
+    if not word.startswith("--"):
+        return word
+    flag, equals, value = word.partition("=")
+    return flag.replace("_", "-") + equals + value
+
+
+def _seconds(said: str | None) -> float | None:
+    if said is None:
+        return None
+    try:
+        seconds = float(said)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise BadUsage(f"--timeout {said}: not a number of seconds")
+    return seconds

@@ -1,0 +1,262 @@
+"""`%%interp` runs a cell in an interpreter; `%interp VERB` does the rest. Parse, run, show; nothing else is here."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from pathlib import Path
+from typing import Any, cast
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from IPython.core.magic_arguments import MagicArgumentParser
+from traitlets import Enum, Float, TraitError, Unicode, validate
+
+from ipy_codeinterp import catalog, languages, registry, settings
+from ipy_codeinterp.errors import CodeError, Crashed, LimitReached
+from ipy_codeinterp.execution import NOT_ISOLATED, Execution, Limit, Result
+from ipy_codeinterp.mime import safe_text
+from ipy_codeinterp.notebook.arguments import VERBS, BadUsage, parse, with_arguments
+from ipy_codeinterp.notebook.hints import Past, Surroundings, hints
+from ipy_codeinterp.notebook.panel import Panel
+from ipy_codeinterp.notebook.view import View, is_deterministic, result_html
+from ipy_codeinterp.session import Session
+from ipy_codeinterp.settings import CHOICES, Settings
+
+MOST_PAST = 50  # earlier cells that hints look at
+MOST_MESSAGE = 2000  # characters of an exception's text
+
+
+@magics_class
+class InterpMagics(Magics):
+    """Runs cells in a code interpreter."""
+
+    model = Unicode(help="which interpreter runs a cell that names none: local, claude").tag(config=True)
+    timeout = Float(None, allow_none=True, help="seconds the code may run; None leaves it to the model").tag(
+        config=True
+    )
+    render = Enum(CHOICES["render"], help="auto streams; deterministic emits final outputs once").tag(config=True)
+    bridge = Enum(CHOICES["bridge"], help="nest keeps the kernel's event loop running during a cell").tag(config=True)
+    isolation = Enum(CHOICES["isolation"], help="auto isolates or refuses; takes effect at %reload_ext").tag(
+        config=True
+    )
+    warm = Enum(CHOICES["warm"], help="when the local gateway starts; takes effect at %reload_ext").tag(config=True)
+
+    shell: InteractiveShell
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        known = settings.load()
+        configured = {name: getattr(known, name) for name in self.class_trait_names(config=True)}
+        given = shell.config.get("InterpMagics", {})
+        super().__init__(shell, **{name: value for name, value in configured.items() if name not in given})
+        self._session = Session(self._settings(known))
+        self._panel: Panel | None = None
+        self._past: deque[Past] = deque(maxlen=MOST_PAST)
+
+    def _settings(self, known: Settings) -> Settings:
+        return known.changed(**{name: getattr(self, name) for name in self.class_trait_names(config=True)})
+
+    @validate("model")
+    def _known_model(self, proposal: Any) -> str:
+        name = str(proposal["value"])
+        if name not in catalog.profiles() and "@" not in name:
+            raise TraitError(f"unknown model {name!r}: {registry.suggestion(name, catalog.profiles())}")
+        return name
+
+    # --- life ---
+
+    def open(self) -> None:
+        self._html_formatter.for_type(Result, result_html)
+        if self._session.settings.warm == "load":
+            self._session.start()
+
+    def close(self) -> None:
+        self._html_formatter.type_printers.pop(Result, None)
+        self._close_panel()
+        self._session.close()
+
+    @property
+    def _html_formatter(self) -> Any:
+        assert self.shell.display_formatter is not None
+        return self.shell.display_formatter.formatters["text/html"]
+
+    # --- the magics ---
+
+    @line_cell_magic
+    @no_var_expand  # braces and dollars on the line are the user's own
+    @with_arguments
+    def interp(self, line: str, cell: str | None = None) -> None:
+        """Run the cell in an isolated interpreter and show its output while it runs.
+
+        Cells start fresh unless they name a `--container`. `%interp panel` shows calls, cost and latency of this
+        session, `%interp doctor` what works on this machine.
+        """
+        if cell is None:
+            self._verb(line)
+        else:
+            self._cell(line, cell)
+
+    def _cell(self, line: str, cell: str) -> None:
+        options = parse(_parser(), line)
+        execution = self._execution(options, cell)
+        result = self._run(execution)
+        if options.out:
+            self.shell.user_ns[options.out] = result
+        around = self._surroundings(execution, result)
+        self._past.append(Past(cell, execution.container))
+        error = failure(result, around)
+        if error is None:
+            return
+        if not options.no_raise_error:
+            raise error
+        self.shell.showtraceback((type(error), error, None))
+
+    def _execution(self, options: Any, cell: str) -> Execution:
+        model = options.model or self.model
+        if options.model and "@" not in model and model not in catalog.profiles():
+            raise BadUsage(f"unknown model {model!r}: {registry.suggestion(model, catalog.profiles())}")
+        if options.language not in languages.names():
+            raise BadUsage(
+                f"unknown language {options.language!r}: {registry.suggestion(options.language, languages.names())}"
+            )
+        return self._session.execution(
+            cell,
+            model=model,
+            language=options.language,
+            container=options.container,
+            timeout=options.timeout or self.timeout,
+            files=options.attach,
+        )
+
+    def _run(self, execution: Execution) -> Result:
+        offer = catalog.find(execution.model or self.model)
+        facts = {"offer": str(offer)}
+        if self._session.settings.isolation == "bare":
+            facts["isolation"] = NOT_ISOLATED
+        view = View(
+            self.shell,
+            deterministic=is_deterministic(self.render),
+            place=f"interp-{id(self._session):x}-{execution.container or len(self._past)}",
+            facts=facts,
+        )
+        try:
+            return self._session.run(execution, show=view.show)
+        except KeyboardInterrupt:
+            raise interrupted() from None
+        finally:
+            view.finish()
+            if self._panel:
+                self._panel.refresh()
+
+    def _surroundings(self, execution: Execution, result: Result) -> Surroundings:
+        return Surroundings(
+            namespace=self.shell.user_ns,
+            folder=Path.cwd(),
+            past=tuple(self._past),
+            container=execution.container,
+            container_new=bool(result.container_new),
+        )
+
+    # --- verbs ---
+
+    def _verb(self, line: str) -> None:
+        words = line.split()
+        verb, rest = (words[0], words[1:]) if words else ("help", [])
+        if verb not in VERBS:
+            raise BadUsage(f"unknown verb {verb!r}: {registry.suggestion(verb, VERBS)}")
+        getattr(self, f"_verb_{verb}")(rest)
+
+    def _verb_help(self, rest: list[str]) -> None:
+        _no_more("help", rest)
+        print(self.interp.__doc__)  # noqa: T201 - this is the screen
+        print(f"%interp VERB   {', '.join(VERBS)}")  # noqa: T201 - this is the screen
+
+    def _verb_panel(self, rest: list[str]) -> None:
+        _no_more("panel", rest, "--close")
+        self._close_panel()
+        if not rest:
+            deterministic = is_deterministic(self.render)
+            live = has_front_end(self.shell)
+            self._panel = Panel(self.shell, lambda: self._session.meter.totals, live=live, deterministic=deterministic)
+            self._panel.show()
+            panel = self._panel
+            self._session.on_settled = lambda _: panel.refresh_soon()
+
+    def _verb_doctor(self, rest: list[str]) -> None:
+        from ipy_codeinterp import doctor
+
+        _no_more("doctor", rest, "--json")
+        findings = doctor.examine(self._session.settings)
+        print(doctor.as_json(findings) if rest else doctor.report(findings))  # noqa: T201 - this is the screen
+
+    def _close_panel(self) -> None:
+        self._session.on_settled = lambda _: None
+        if self._panel:
+            self._panel.close()
+            self._panel = None
+
+
+def _parser() -> MagicArgumentParser:
+    """The grammar that `@magic_arguments` has built."""
+    magic: Any = InterpMagics.interp
+    return cast(MagicArgumentParser, magic.parser)
+
+
+def _no_more(verb: str, rest: list[str], *allowed: str) -> None:
+    for word in rest:
+        if word not in allowed:
+            known = f"it takes {', '.join(allowed)}" if allowed else "it takes none"
+            raise BadUsage(f"unknown argument {word!r} of %interp {verb}: {known}")
+
+
+def has_front_end(shell: InteractiveShell) -> bool:
+    """Whether somebody is there to whom a widget can be shown: Jupyter Server and VS Code leave their marks."""
+    marks = ("JPY_SESSION_NAME" in os.environ, "__vsc_ipynb_file__" in shell.user_ns, "COLAB_GPU" in os.environ)
+    return hasattr(shell, "kernel") and any(marks)
+
+
+def interrupted() -> KeyboardInterrupt:
+    """A KeyboardInterrupt that shows itself without our frames."""
+    error = KeyboardInterrupt("the run was stopped; what it had printed is kept")
+    error._render_traceback_ = lambda: [f"KeyboardInterrupt: {error}"]  # type: ignore[attr-defined]
+    return error
+
+
+def failure(result: Result, around: Surroundings) -> CodeError | None:
+    """The exception a cell fails with, for a Result that is not ok; `unknown` is not a failure."""
+    advice = [safe_text(hint) for hint in hints(result.error, result.limit, around)]
+    traceback = [safe_text(line) for line in result.error.traceback] if result.error else []
+    if result.outcome == "limit" and result.limit:
+        return LimitReached(limit_text(result.limit), traceback=[*traceback, limit_text(result.limit)], hints=advice)
+    if result.outcome == "crashed":
+        return Crashed(crash_text(result))
+    if result.outcome == "error":
+        error = result.error
+        message = safe_text(f"{error.ename}: {error.evalue}" if error else "the code failed")[:MOST_MESSAGE]
+        return CodeError(message, traceback=traceback, hints=advice)
+    return None
+
+
+def limit_text(limit: Limit) -> str:
+    """A limit in words that are the same every time."""
+    allowed = f"{limit.allowed / (1 << 20):g} MB" if limit.unit == "bytes" else f"{limit.allowed:g} {limit.unit}"
+    return f"the code was stopped at its {limit.name} limit of {allowed}"
+
+
+def crash_text(result: Result) -> str:
+    """How the interpreter died, as far as it is known."""
+    status = result.steps[-1].exit_status if result.steps else None
+    return f"the interpreter died under the code ({describe_status(status)})"
+
+
+def describe_status(status: int | None) -> str:
+    import signal
+
+    if status is None:
+        return "no exit status"
+    if status > 128:
+        try:
+            return signal.Signals(status - 128).name
+        except ValueError:
+            pass
+    return f"exit status {status}"

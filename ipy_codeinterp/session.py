@@ -1,0 +1,258 @@
+"""Everything one notebook or script holds open: settings, store, meter, the gateway's process, and the way in.
+
+This is the composition root: the only place that knows both wings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import os
+import threading
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import TYPE_CHECKING, Any, Self
+
+from ipy_codeinterp import attachments, catalog, languages, settings
+from ipy_codeinterp.bridge import Bridge, Emit
+from ipy_codeinterp.errors import InvalidInput, NothingToRun, SandboxError
+from ipy_codeinterp.execution import Event, Execution, File, Result
+from ipy_codeinterp.gateway.process import GatewayProcess
+from ipy_codeinterp.settings import Settings
+from ipy_codeinterp.store.database import Database
+from ipy_codeinterp.store.ledger import Attempt, Meter
+
+if TYPE_CHECKING:  # aiohttp costs more to import than everything else here: only the first run pays for it
+    from ipy_codeinterp.client import Client
+    from ipy_codeinterp.client.transport import Endpoint
+
+
+class Session:
+    """Runs code, and keeps what came of it.
+
+    `async with Session() as s: r = await s.execute(code)`, or from synchronous code `s.run(code)`. Settings are given
+    by name: `Session(model="claude")`.
+    """
+
+    def __init__(self, base: Settings | None = None, **changes: Any) -> None:
+        self.settings = (base or settings.load()).changed(**changes)
+        self.meter = Meter()
+        self.on_settled: Callable[[Attempt], None] = lambda _: None
+        self._gateway = GatewayProcess(self.settings)
+        self._database = Database(self.settings.data_dir / "store.sqlite", limit=self.settings.data_limit << 20)
+        self._bridge = Bridge()
+        self._clients: dict[asyncio.AbstractEventLoop, Client] = {}
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._closed = False
+        _open_sessions.add(self)
+        atexit.register(self.close)
+
+    # --- the ways in ---
+
+    async def execute(
+        self,
+        code: str | Execution,
+        *,
+        model: str | None = None,
+        language: str = "python",
+        container: str | None = None,
+        timeout: float | None = None,
+        files: Iterable[str | os.PathLike[str] | File] = (),
+        emit: Emit | None = None,
+    ) -> Result:
+        """Run `code` and return what came of it. The code raising, or hitting a limit, is a Result.
+
+        `timeout` is seconds; `files` are paths, laid by name into the working folder. Raises `InterpError`.
+        """
+        execution = self.execution(
+            code, model=model, language=language, container=container, timeout=timeout, files=files
+        )
+        offer = catalog.find(execution.model or self.settings.model)
+        return await self._client().execute(execution, offer, emit or _ignore)
+
+    async def stream(self, code: str | Execution, **how: Any) -> AsyncIterator[Event | Result]:
+        """Run `code` and yield its events while it runs; the last thing is the Result. Takes what `execute` takes."""
+        queue: asyncio.Queue[Event] = asyncio.Queue(64)
+        running = asyncio.create_task(self.execute(code, emit=queue.put, **how))
+        try:
+            while not (running.done() and queue.empty()):
+                getting = asyncio.ensure_future(queue.get())
+                await asyncio.wait({getting, running}, return_when=asyncio.FIRST_COMPLETED)
+                if getting.done():
+                    yield getting.result()
+                else:
+                    getting.cancel()
+            yield running.result()
+        finally:
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await running
+
+    async def map(
+        self, codes: Iterable[str | Execution], *, concurrency: int = 8, ordered: bool = False, **how: Any
+    ) -> AsyncIterator[tuple[int, Result]]:
+        """Run many; yield `(index, result)` as they finish, or in the order given with `ordered`.
+
+        Takes what `execute` takes. At most `concurrency` run at a time, and no more are taken from `codes` ahead.
+        """
+        if concurrency < 1:
+            raise InvalidInput(f"concurrency = {concurrency} runs nothing", hint="use 1 or more")
+        numbered = enumerate(codes)
+        running: dict[asyncio.Task[Result], int] = {}
+        waiting: dict[int, Result] = {}
+        following = 0
+        try:
+            while True:
+                self._fill(running, numbered, concurrency - (len(waiting) if ordered else 0), how)
+                if not running:
+                    return
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                waiting |= {running.pop(task): task.result() for task in done}
+                while waiting and (not ordered or following in waiting):
+                    index = following if ordered else min(waiting)
+                    yield index, waiting.pop(index)
+                    following += 1
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    def _fill(self, running: dict[asyncio.Task[Result], int], numbered: Any, most: int, how: dict[str, Any]) -> None:
+        while len(running) < max(most, 1) and (following := next(numbered, None)) is not None:
+            index, code = following
+            running[asyncio.create_task(self.execute(code, **how))] = index
+
+    def run(self, code: str | Execution, *, show: Callable[[Event], None] | None = None, **how: Any) -> Result:
+        """The same from synchronous code, also where an event loop is running. Events go to `show`, on this thread."""
+        return self._bridge.run(lambda emit: self.execute(code, emit=emit, **how), show or (lambda _: None))
+
+    async def fetch(self, file: File) -> bytes:
+        """The content of a file that a run left (one of `result.files`)."""
+        if file.id is None:
+            raise InvalidInput(f"{file.name} was not left by a run", hint="give one of result.files")
+        return await self._client().transport.download(file.id)
+
+    def execution(
+        self,
+        code: str | Execution,
+        *,
+        model: str | None = None,
+        language: str = "python",
+        container: str | None = None,
+        timeout: float | None = None,
+        files: Iterable[str | os.PathLike[str] | File] = (),
+    ) -> Execution:
+        """What is asked, checked. Raises `InvalidInput` for what cannot be run."""
+        if isinstance(code, Execution):
+            return code
+        spoken = languages.find(language)
+        if is_blank(code, spoken.comment):
+            raise NothingToRun("nothing to run: there is no code", hint="write some code below the first line")
+        timeout = self.settings.timeout if timeout is None else timeout
+        if timeout is not None and not 0 < timeout < float("inf"):
+            raise InvalidInput(f"timeout of {timeout} seconds", hint="use a positive number")
+        return Execution(
+            code,
+            language=spoken.name,
+            model=model or self.settings.model,
+            container=container,
+            timeout=timeout,
+            files=attachments.read(files),
+        )
+
+    # --- life ---
+
+    def start(self) -> None:
+        """Start the local gateway now, in the background."""
+        self._gateway.start()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def aclose(self) -> None:
+        """Close what belongs to this loop, then everything else."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client:
+            await client.close()
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """Let go of everything: processes, threads, sockets, the file. Calling it again does nothing."""
+        if self._closed or os.getpid() != self._pid:
+            return
+        self._closed = True
+        _open_sessions.discard(self)
+        atexit.unregister(self.close)
+        client = self._clients.pop(self._bridge.loop, None) if self._bridge.loop else None
+        if client:
+            self._bridge.call(client.close())
+        self._bridge.close()
+        self._gateway.close()
+        self._database.close()
+
+    # --- inside ---
+
+    def _client(self) -> Client:
+        """The chain of the running loop: sockets belong to one loop."""
+        if os.getpid() != self._pid:
+            raise SandboxError(
+                "this process was forked from the one that opened the session", hint="open a Session of its own here"
+            )
+        if self._closed:
+            raise SandboxError("this session is closed", hint="open another: Session()")
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            if loop not in self._clients:
+                from ipy_codeinterp.client import Client
+
+                self._clients[loop] = Client(self._endpoint, self._database, self._settled)
+            return self._clients[loop]
+
+    async def _endpoint(self) -> Endpoint:
+        from ipy_codeinterp.client.transport import Endpoint
+
+        address = self._gateway.known_address
+        if address is None:
+            address = await asyncio.to_thread(self._gateway.address)
+        return Endpoint(address.base_url, address.token, lambda: self._gateway.is_alive)
+
+    def _settled(self, attempt: Attempt) -> None:
+        with self._lock:
+            self.meter.add(attempt)
+        self.on_settled(attempt)
+
+    def _abandon(self) -> None:
+        """In a forked child this session is dead; only its sockets are closed, by number."""
+        for client in self._clients.values():
+            client.transport.abandon()
+
+
+async def _ignore(_: Event) -> None:
+    pass
+
+
+def is_blank(code: str, comment: str) -> bool:
+    """Whether there is nothing but space and comments."""
+    return all(not line.strip() or line.lstrip().startswith(comment) for line in code.splitlines())
+
+
+_open_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def _abandon_all() -> None:
+    for session in list(_open_sessions):
+        session._abandon()
+
+
+os.register_at_fork(after_in_child=_abandon_all)

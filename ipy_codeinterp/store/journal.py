@@ -1,0 +1,80 @@
+"""The journal: every Result, by id and by the key of its Execution, as JSON that says what it is."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from ipy_codeinterp.execution import Cost, Execution, File, Limit, Result, Step, Text, Timings, Usage
+from ipy_codeinterp.outputs import Collector, from_nbformat, to_nbformat
+
+
+def insert(connection: sqlite3.Connection, execution: Execution, result: Result) -> None:
+    """Keep `result` under its id."""
+    connection.execute(
+        "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            result.id,
+            execution.key,
+            datetime.now(UTC).isoformat(),
+            result.offer,
+            result.outcome,
+            json.dumps(asdict(execution), default=str),
+            encode(result),
+        ),
+    )
+
+
+def find(connection: sqlite3.Connection, id: str) -> Result | None:
+    """The Result kept under `id`."""
+    row = connection.execute("SELECT result FROM results WHERE id = ?", (id,)).fetchone()
+    return decode(row[0]) if row else None
+
+
+def encode(result: Result) -> str:
+    """A Result as JSON text."""
+    content = {f.name: getattr(result, f.name) for f in fields(Result)}
+    for name in ("limit", "usage", "cost", "timings"):
+        content[name] = asdict(content[name]) if content[name] is not None else None
+    content["parts"] = [_part(part) for part in result.parts]
+    return json.dumps(content, default=str)
+
+
+def decode(text: str) -> Result:
+    """The way back."""
+    content = json.loads(text)
+    content["parts"] = tuple(_part_of(part) for part in content["parts"])
+    content["limit"] = Limit(**content["limit"]) if content["limit"] else None
+    content["usage"] = Usage(**content["usage"])
+    cost = content["cost"]
+    content["cost"] = Cost(**{**cost, "billed": _money(cost["billed"]), "listed": _money(cost["listed"])})
+    content["timings"] = Timings(**content["timings"])
+    content["request_ids"] = tuple(content["request_ids"])
+    return Result(**content)
+
+
+def _part(part: Text | Step) -> dict[str, Any]:
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text}
+    content = {f.name: getattr(part, f.name) for f in fields(Step)}
+    content["outputs"] = [to_nbformat(output) for output in part.outputs]
+    content["files"] = [{"name": f.name, "sha256": f.sha256, "size": f.size, "id": f.id} for f in part.files]
+    return {"type": "step", **content}
+
+
+def _part_of(part: Mapping[str, Any]) -> Text | Step:
+    content = {name: value for name, value in part.items() if name != "type"}
+    if part["type"] == "text":
+        return Text(**content)
+    content["outputs"] = Collector(from_nbformat(output) for output in content["outputs"]).outputs
+    content["files"] = tuple(File(**file) for file in content["files"])
+    return Step(**content)
+
+
+def _money(value: str | None) -> Decimal | None:
+    return None if value is None else Decimal(value)

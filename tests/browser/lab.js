@@ -1,0 +1,54 @@
+// What a page of the Lab knows about itself; put into every page that lab.py opens.
+//
+// `runs` counts commands that have not settled: between two queued cells the kernel alone says idle.
+window.drive = {
+  runs: 0,
+  saved: false,
+  panel() { return window.jupyterapp?.shell.currentWidget; },
+  cells() { return this.panel()?.content?.widgets ?? []; },
+  area(i) { return this.cells()[i].node.querySelector('.jp-Cell-outputArea'); },
+  prompt(i) { return this.cells()[i].node.querySelector('.jp-InputPrompt')?.innerText.trim() ?? ''; },
+  state() {
+    const kernel = this.panel()?.sessionContext?.session?.kernel;
+    const loaded = this.cells().length > 0 && this.cells().every(cell => !cell.isPlaceholder());
+    return {
+      loaded: loaded && this.panel().context.isReady, kernel: kernel?.status ?? 'none',
+      connection: kernel?.connectionStatus ?? 'none', runs: this.runs,
+      waiting: this.cells().flatMap((_, i) => this.prompt(i).startsWith('[*]') ? [i] : []),
+      dialog: document.querySelector('.jp-Dialog')?.innerText ?? null,
+    };
+  },
+  start(command) {
+    this.runs++;
+    window.jupyterapp.commands.execute(command)
+      .catch(error => console.error(`${command} failed: ${error}`)).finally(() => { this.runs--; });
+  },
+  save() {
+    this.saved = false;
+    window.jupyterapp.commands.execute('docmanager:save').then(() => { this.saved = true; });
+  },
+  run(i) {
+    this.panel().content.deselectAll();
+    this.panel().content.activeCellIndex = i;
+    this.start('notebook:run-cell');
+  },
+  text(i) {
+    const outputs = this.area(i)?.querySelectorAll(':scope > .jp-OutputArea-child > .jp-OutputArea-output') ?? [];
+    return [...outputs].map(output => output.innerText.trimEnd()).filter(Boolean).join('\n');
+  },
+  async images(i) {
+    const images = [...(this.area(i)?.querySelectorAll('img') ?? [])];
+    await Promise.all(images.map(image => image.decode().catch(() => null)));
+    return images.map(image => [image.naturalWidth, image.naturalHeight]);
+  },
+  async hidden() {  // pixels outside the window, after the layout had a few frames to come to rest
+    const view = this.panel().content.node.querySelector('.jp-WindowedPanel-outer') ?? this.panel().content.node;
+    let hidden = null;
+    for (let frame = 0, same = 0; frame < 12 && same < 3; frame++) {
+      await new Promise(requestAnimationFrame);
+      same = view.scrollHeight - view.clientHeight === hidden ? same + 1 : 0;
+      hidden = view.scrollHeight - view.clientHeight;
+    }
+    return hidden;
+  },
+};

@@ -1,0 +1,41 @@
+"""Every test gets a home of its own; the sandbox's caches are filled once for all of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def clean_environment(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The variables for a child process: nothing of the developer's, nothing of pytest's."""
+    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LD_LIBRARY_PATH", "TMPDIR", "CI")}
+    home = tmp_path_factory.mktemp("home")
+    return {
+        **kept,
+        "HOME": str(home),
+        "IPYTHONDIR": str(home / ".ipython"),
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "IPY_CODEINTERP_CACHE_DIR": str(cache_dir),
+        "IPY_CODEINTERP_DATA_DIR": str(home / "data"),
+    }
+
+
+@pytest.fixture(autouse=True)
+def private_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_dir: Path) -> Iterator[None]:
+    """Settings of the developer do not count, and no test writes where the developer's own results are."""
+    for name in list(os.environ):
+        if name.startswith("IPY_CODEINTERP_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("IPY_CODEINTERP_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("IPY_CODEINTERP_CACHE_DIR", str(cache_dir))
+    return
+    yield
