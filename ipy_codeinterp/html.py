@@ -87,6 +87,7 @@ _OPEN, _CLOSE = '<div class="tex2jax_ignore mathjax_ignore">', "</div>"
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _ESCAPED = re.compile("[&\xa0]")
 _SEEN_WITHOUT_TEXT = re.compile(r'<(?:hr|progress|meter)\b| src="|background|border')
+_PRE = re.compile(r"(<pre\b[^>]*>)\n")  # a parser drops a newline here, so one that is meant needs another
 _ANY_TAG = re.compile(r"<[^>]*+>?")
 
 
@@ -94,11 +95,14 @@ def harmless(source: str) -> str:
     """The HTML that a front end may render, or `Unfit`. What comes out goes in again unchanged."""
     if len(source) > MAX_CHARS or source.count("<") > MAX_TAGS or len(_ESCAPED.findall(source)) > MAX_ESCAPED:
         raise Unfit("too large")
+    if not source.strip():
+        return ""
     source = _NOT_TEXT.sub("\ufffd", source).removeprefix(_OPEN)
     rest, css = _without_styles(source)
     clean = _cleaner().clean(_tidy(rest, _Sheet.read(css)))
     clean = _NOT_TEXT.sub("\ufffd", clean).strip()  # again: `&#27;` was no escape character until now
-    if source.strip() and not _can_be_seen(clean):
+    clean = _PRE.sub(r"\1\n\n", clean)
+    if not _can_be_seen(clean):
         raise Unfit("nothing harmless is left of it")
     return f"{_OPEN}{clean}{_CLOSE}"
 

@@ -18,7 +18,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from ipy_codeinterp.store.ledger import Totals
 
 UPDATE_EVERY = 0.1  # seconds
-PLAIN = "ipy-codeinterp: calls, cost and latency of this session"
+TITLE = "Interpreter calls of this session"
 VARIES = "\N{EN DASH}"
 CELL = "padding: 2px 14px 2px 0; text-align: left; border: none"
 
@@ -45,11 +45,10 @@ class Panel:
             from ipywidgets import HTML
 
             self._widget = HTML(render(self._totals()))
-        # JupyterLab takes the widget; the HTML beside it is for runners that compare, so nothing in it varies
-        fallback = render(None) if self._widget or self._deterministic else render(self._totals())
+        # JupyterLab takes the widget; what is beside it is for runners that compare, so nothing in it varies
+        shown = bundle(None if self._widget or self._deterministic else self._totals())
         view = self._widget._repr_mimebundle_() if self._widget else {}
-        data = {**(view[0] if isinstance(view, tuple) else view), "text/html": fallback, "text/plain": PLAIN}
-        self._publish(data)
+        self._publish({**(view[0] if isinstance(view, tuple) else view), **shown})
 
     def refresh(self) -> None:
         """Show the sums of now, from the cell's own thread."""
@@ -59,7 +58,7 @@ class Panel:
         if self._widget:
             self._widget.value = render(self._totals())
         elif self._is_kernel:  # a terminal would print each update as another line
-            self._publish({"text/html": render(self._totals()), "text/plain": PLAIN}, update=True)
+            self._publish(bundle(self._totals()), update=True)
 
     def refresh_soon(self) -> None:
         """From the loop's thread: at most ten times a second, and the last change is always shown."""
@@ -82,7 +81,7 @@ class Panel:
             return
         self._closed = True
         if self._is_kernel and not self._deterministic:
-            self._publish({"text/html": render(self._totals()), "text/plain": PLAIN}, update=True)
+            self._publish(bundle(self._totals()), update=True)
         if self._widget:
             self._widget.close()
 
@@ -94,14 +93,24 @@ class Panel:
         self._shell.display_pub.publish(data, {}, transient={"display_id": self._display_id}, update=update)
 
 
+def bundle(totals: Totals | None) -> dict[str, str]:
+    """The panel without a widget; None leaves out every figure that varies."""
+    return {"text/html": render(totals), "text/plain": plain(totals)}
+
+
+def plain(totals: Totals | None) -> str:
+    """The panel as a line of text."""
+    said = ", ".join(f"{head} {figure}" for head, figure in zip(HEADS, figures(totals), strict=True))
+    return f"{TITLE}: {said.replace('&ge;', '>=')}" if totals else TITLE
+
+
 def render(totals: Totals | None) -> str:
     """The panel as a table of one row; None leaves out every figure that varies."""
     heads = "".join(f'<th scope="col" style="{CELL}; opacity: 0.7">{head}</th>' for head in HEADS)
-    cells = figures(totals) if totals else (VARIES,) * len(HEADS)
-    row = "".join(f'<td style="{CELL}; font-weight: 600">{cell}</td>' for cell in cells)
+    row = "".join(f'<td style="{CELL}; font-weight: 600">{cell}</td>' for cell in figures(totals))
     return (
         '<table style="border-collapse: collapse; font-size: 13px; border: 1px solid #8886">'
-        '<caption style="text-align: left; caption-side: top">Interpreter calls of this session</caption>'
+        f'<caption style="text-align: left; caption-side: top">{TITLE}</caption>'
         f"<tr>{heads}</tr><tr>{row}</tr></table>"
     )
 
@@ -109,8 +118,10 @@ def render(totals: Totals | None) -> str:
 HEADS = ("calls", "failures", "billed", "at list price ~", "p50", "p95")
 
 
-def figures(totals: Totals) -> tuple[str, ...]:
+def figures(totals: Totals | None) -> tuple[str, ...]:
     """The row under HEADS."""
+    if totals is None:
+        return (VARIES,) * len(HEADS)
     billed = money(totals.billed) if totals.billed_is_all else f"&ge; {money(totals.billed)}"
     latencies = (seconds(totals.p50), seconds(totals.p95))
     return (str(totals.calls), str(totals.failures), billed, money(totals.listed), *latencies)
