@@ -99,11 +99,8 @@ def _read(name: str) -> str:
 
 
 def _tell_end(result: Result) -> int:
-    if result.limit:
-        limit = result.limit
-        print(f"stopped: the {limit.name} limit of {limit.allowed:g} {limit.unit} was reached", file=sys.stderr)
-    if result.outcome == "crashed":
-        print("the interpreter died", file=sys.stderr)
+    if result.ending:
+        print(result.ending, file=sys.stderr)
     return {"ok": OK, "error": CODE_RAISED}.get(result.outcome, LIMIT_OR_CRASH)
 
 

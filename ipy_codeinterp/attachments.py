@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,29 +14,44 @@ from ipy_codeinterp.execution import File
 MOST_BYTES = 100 << 20
 PIECE = 1 << 20
 
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # Linux takes any bytes for a name, a request does not
+
 
 def read(files: Iterable[str | os.PathLike[str] | File]) -> tuple[File, ...]:
     """Each as a `File` with its content's hash. Raises `BadAttachment` for what is no readable regular file."""
-    found = tuple(file if isinstance(file, File) else describe(Path(file).expanduser()) for file in files)
+    found = tuple(file if isinstance(file, File) else describe(_at_home(file)) for file in files)
     names = [file.name for file in found]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise BadAttachment(f"two attached files are called {twice}", hint="rename one of them")
     return found
 
 
+def _at_home(said: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(said).expanduser()
+    except RuntimeError as error:  # ~ of somebody who is not there
+        raise BadAttachment(f"{said} cannot be found: {error}", hint="give the path without ~") from None
+
+
 def describe(path: Path) -> File:
     """The file at `path` by content."""
+    try:
+        return _described(path)
+    except OSError as error:
+        raise BadAttachment(f"{path} cannot be read: {error.strerror}", hint="check the path and its permissions") from None
+
+
+def _described(path: Path) -> File:
     if not path.exists():
         raise BadAttachment(f"there is no file {path}", hint=f"looked in {Path.cwd()}")
     if not path.is_file():
         raise BadAttachment(f"{path} is not a file", hint="attach the files one by one, or a zip of the folder")
+    if _NO_TEXT.search(path.name):
+        raise BadAttachment(f"the name of {str(path)!r} cannot be sent", hint="rename the file")
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise BadAttachment(f"{path} has {size:,} bytes", hint=f"at most {MOST_BYTES:,} can be attached")
-    try:
-        return File(path.name, _sha256(path), size, path.absolute())
-    except OSError as error:
-        raise BadAttachment(f"{path} cannot be read: {error.strerror}", hint="check its permissions") from None
+    return File(path.name, _sha256(path), size, path.absolute())
 
 
 def _sha256(path: Path) -> str:

@@ -11,17 +11,18 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
-from ipy_codeinterp.execution import Event, Stream
+from ipy_codeinterp.execution import Event
 
 T = TypeVar("T")
 Emit = Callable[[Event], Awaitable[None]]
 Work = Callable[[Emit], Coroutine[Any, Any, T]]
 
 MOST_QUEUED = 8 << 20  # characters
+LEAST, LEAST_INSIDE = 250, 10  # what an event counts for, and a value in one, however small
 WAKE_EVERY = 0.05  # seconds: how long an interrupt may have to wait for a blocked queue
 CANCEL_TIMEOUT = 5.0
 
@@ -34,11 +35,14 @@ class Bridge:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def run(self, work: Work[T], show: Callable[[Event], None]) -> T:
-        """The result of `work(emit)`, or what it raises. Events are shown in order, all of them before the return."""
+    def run(self, work: Work[T], show: Callable[[Event], None], pause: Callable[[], None] | None = None) -> T:
+        """The result of `work(emit)`, or what it raises. Events are shown in order, all of them before the return.
+
+        `pause` is called again and again while nothing is to be shown; without it the thread just waits.
+        """
         passage: _Passage[T] = _Passage(self._opened(), work)
         try:
-            passage.drain(show)
+            passage.drain(show, pause)
         except BaseException:  # KeyboardInterrupt, or what `show` raises
             passage.cancel()
             with contextlib.suppress(Exception):
@@ -75,9 +79,10 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.run_until_complete(asyncio.sleep(0))
+        if tasks := asyncio.all_tasks(loop):
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(tasks, timeout=CANCEL_TIMEOUT))  # their callers wait for the end
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.run_until_complete(loop.shutdown_default_executor())
     finally:
@@ -112,12 +117,14 @@ class _Passage(Generic[T]):
             self._room.clear()
             await self._room.wait()
 
-    def drain(self, show: Callable[[Event], None]) -> None:
+    def drain(self, show: Callable[[Event], None], pause: Callable[[], None] | None) -> None:
         """Show events until the work has ended. Waiting in steps lets a signal in."""
         while True:
             try:
-                event = self._queue.get(timeout=WAKE_EVERY)
+                event = self._queue.get_nowait() if pause else self._queue.get(timeout=WAKE_EVERY)
             except queue.Empty:
+                if pause:
+                    pause()
                 continue
             if event is _END:
                 return
@@ -145,7 +152,13 @@ class _Passage(Generic[T]):
 
 
 def _size(event: Event) -> int:
-    if isinstance(event, Stream):
-        return len(event.text)
-    data = getattr(event, "data", None) or {}
-    return sum(len(value) for value in data.values() if isinstance(value, str))
+    """Roughly the characters in an event; one that says nothing takes room as well."""
+    size, rest = LEAST, [getattr(event, name) for name in event.__slots__]
+    while rest:
+        value = rest.pop()
+        size += len(value) if isinstance(value, str) else LEAST_INSIDE
+        if isinstance(value, Mapping):
+            rest += value.values()
+        elif isinstance(value, (list, tuple)):
+            rest += value
+    return size

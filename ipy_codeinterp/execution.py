@@ -6,8 +6,10 @@ Durations are seconds (float), money is `Decimal` USD, times are aware UTC. `Non
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
@@ -59,6 +61,7 @@ class Execution:
         content = {f.name: getattr(self, f.name) for f in fields(self)}
         for name in ("files", "inputs"):
             content[name] = [[file.name, file.sha256, file.size] for file in content[name]]
+        content["timeout"] = None if self.timeout is None else float(self.timeout)  # 5 and 5.0 are equal
         canonical = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -169,6 +172,10 @@ class Limit:
     allowed: float
     unit: str
     reached: float | None = None
+
+    def __str__(self) -> str:
+        amount = f"{self.allowed / (1 << 20):g} MB" if self.unit == "bytes" else f"{self.allowed:g} {self.unit}"
+        return f"{self.name} limit of {amount}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +297,15 @@ class Result:
         return errors[-1] if errors else None
 
     @property
+    def ending(self) -> str:
+        """How the code was ended from outside, in words that are the same every time; empty where it was not."""
+        if self.outcome == "limit" and self.limit:
+            return f"the code was stopped at its {self.limit}"
+        if self.outcome == "crashed":
+            return f"the interpreter died under the code ({_exit_in_words(self.steps)})"
+        return ""
+
+    @property
     def verbatim(self) -> bool | None:
         """Whether exactly the code that was sent ran; None where nothing ran or nobody said."""
         said = [step.verbatim for step in self.steps]
@@ -317,6 +333,14 @@ NOT_ISOLATED = "not isolated"
 
 def _texts(outputs: tuple[Output, ...], name: StreamName) -> Iterator[str]:
     return (o.text for o in outputs if isinstance(o, Stream) and o.name == name)
+
+
+def _exit_in_words(steps: tuple[Step, ...]) -> str:
+    status = steps[-1].exit_status if steps else None
+    if status is not None and status > 128:
+        with contextlib.suppress(ValueError):
+            return signal.Signals(status - 128).name
+    return "no exit status" if status is None else f"exit status {status}"
 
 
 def _has_image(display: Display) -> bool:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import nh3
 
-# Each is far above what a table for people needs, and together they keep the worst input within two seconds or so.
+# Each is far above what a table for people needs, and together they keep the worst input within a few seconds.
 MAX_CHARS = 5_000_000
 MAX_TAGS = 250_000
 MAX_DEPTH = 128

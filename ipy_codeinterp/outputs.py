@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from ipy_codeinterp.execution import Clear, Display, Error, Event, Output, Stream, StreamName, Update
+
+T = TypeVar("T")
 
 
 class Collector:
@@ -87,15 +89,16 @@ def from_nbformat(output: Mapping[str, Any]) -> Output | Update | Clear:
     try:
         match output["output_type"]:
             case "stream":
-                return Stream(output["name"], output["text"])
+                return Stream(_stream_name(output["name"]), _a(str, output["text"]))
             case "display_data" | "execute_result" as kind:
-                return Display(output["data"], output["metadata"], kind, _display_id(output))
+                return Display(*_bundle(output), kind, _display_id(output))
             case "error":
-                return Error(output["ename"], output["evalue"], tuple(output["traceback"]))
+                lines = (_a(str, line) for line in _a(list, output["traceback"]))
+                return Error(_a(str, output["ename"]), _a(str, output["evalue"]), tuple(lines))
             case "update_display_data":
-                return Update(_display_id(output) or "", output["data"], output["metadata"])
+                return Update(_display_id(output) or "", *_bundle(output))
             case "clear_output":
-                return Clear(output["wait"])
+                return Clear(_a(bool, output["wait"]))
     except (KeyError, TypeError) as error:
         raise ValueError(f"not an output: {error!r}") from None
     raise ValueError(f"not an output: {str(output['output_type'])[:80]!r}")
@@ -106,5 +109,21 @@ def _transient(display_id: str | None) -> dict[str, Any]:
 
 
 def _display_id(output: Mapping[str, Any]) -> str | None:
-    found = output.get("transient", {}).get("display_id")
+    found = _a(dict, output.get("transient", {})).get("display_id")
     return found if isinstance(found, str) else None
+
+
+def _bundle(output: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    return _a(dict, output["data"]), _a(dict, output["metadata"])
+
+
+def _stream_name(said: object) -> StreamName:
+    if said == "stdout" or said == "stderr":
+        return said
+    raise TypeError(f"no stream is called {str(said)[:80]!r}")
+
+
+def _a(kind: type[T], value: object) -> T:
+    if not isinstance(value, kind):
+        raise TypeError(f"{kind.__name__} expected, not {type(value).__name__}")
+    return value

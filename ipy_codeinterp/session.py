@@ -124,9 +124,19 @@ class Session:
             index, code = following
             running[asyncio.create_task(self.execute(code, **how))] = index
 
-    def run(self, code: str | Execution, *, show: Callable[[Event], None] | None = None, **how: Any) -> Result:
-        """The same from synchronous code, also where an event loop is running. Events go to `show`, on this thread."""
-        return self._bridge.run(lambda emit: self.execute(code, emit=emit, **how), show or (lambda _: None))
+    def run(
+        self,
+        code: str | Execution,
+        *,
+        show: Callable[[Event], None] | None = None,
+        pause: Callable[[], None] | None = None,
+        **how: Any,
+    ) -> Result:
+        """The same from synchronous code, also where an event loop is running. Events go to `show`, on this thread.
+
+        `pause` is called while there is nothing to show.
+        """
+        return self._bridge.run(lambda emit: self.execute(code, emit=emit, **how), show or (lambda _: None), pause)
 
     async def fetch(self, file: File) -> bytes:
         """The content of a file that a run left (one of `result.files`)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,12 +29,10 @@ def clean_environment(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(autouse=True)
-def private_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_dir: Path) -> Iterator[None]:
+def private_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_dir: Path) -> None:
     """Settings of the developer do not count, and no test writes where the developer's own results are."""
     for name in list(os.environ):
         if name.startswith("IPY_CODEINTERP_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("IPY_CODEINTERP_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("IPY_CODEINTERP_CACHE_DIR", str(cache_dir))
-    return
-    yield

@@ -95,7 +95,7 @@ class Transport:
 
     async def upload(self, file: File) -> str:
         """Give the gateway a file; returns the id it has there."""
-        form = aiohttp.FormData()
+        form = aiohttp.FormData(quote_fields=False)  # names travel as they are, not %-encoded
         assert file.path is not None
         data = await asyncio.to_thread(file.path.read_bytes)
         form.add_field("file", data, filename=file.name, content_type="application/octet-stream")

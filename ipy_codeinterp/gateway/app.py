@@ -74,7 +74,7 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def _has_token(request: web.Request) -> bool:
     said = request.headers.get("x-api-key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
-    return hmac.compare_digest(said.encode(), request.app[TOKEN].encode())
+    return hmac.compare_digest(said.encode("utf-8", "replace"), request.app[TOKEN].encode())
 
 
 @web.middleware

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,8 +15,9 @@ from traitlets import Enum, Float, TraitError, Unicode, validate
 
 from ipy_codeinterp import catalog, languages, registry, settings
 from ipy_codeinterp.errors import CodeError, Crashed, LimitReached
-from ipy_codeinterp.execution import NOT_ISOLATED, Execution, Limit, Result
+from ipy_codeinterp.execution import NOT_ISOLATED, Execution, Result
 from ipy_codeinterp.mime import safe_text
+from ipy_codeinterp.notebook import nest
 from ipy_codeinterp.notebook.arguments import VERBS, BadUsage, parse, with_arguments
 from ipy_codeinterp.notebook.hints import Past, Surroundings, hints
 from ipy_codeinterp.notebook.panel import Panel
@@ -140,13 +142,17 @@ class InterpMagics(Magics):
             facts=facts,
         )
         try:
-            return self._session.run(execution, show=view.show)
+            return self._session.run(execution, show=view.show, pause=self._pause)
         except KeyboardInterrupt:
             raise interrupted() from None
         finally:
             view.finish()
             if self._panel:
                 self._panel.refresh()
+
+    @property
+    def _pause(self) -> Callable[[], None] | None:
+        return nest.pause if self.bridge == "nest" and nest.is_possible() else None
 
     def _surroundings(self, execution: Execution, result: Result) -> Surroundings:
         return Surroundings(
@@ -226,37 +232,12 @@ def failure(result: Result, around: Surroundings) -> CodeError | None:
     """The exception a cell fails with, for a Result that is not ok; `unknown` is not a failure."""
     advice = [safe_text(hint) for hint in hints(result.error, result.limit, around)]
     traceback = [safe_text(line) for line in result.error.traceback] if result.error else []
-    if result.outcome == "limit" and result.limit:
-        return LimitReached(limit_text(result.limit), traceback=[*traceback, limit_text(result.limit)], hints=advice)
+    if result.outcome == "limit":
+        return LimitReached(result.ending, traceback=[*traceback, result.ending], hints=advice)
     if result.outcome == "crashed":
-        return Crashed(crash_text(result))
+        return Crashed(result.ending)
     if result.outcome == "error":
         error = result.error
         message = safe_text(f"{error.ename}: {error.evalue}" if error else "the code failed")[:MOST_MESSAGE]
         return CodeError(message, traceback=traceback, hints=advice)
     return None
-
-
-def limit_text(limit: Limit) -> str:
-    """A limit in words that are the same every time."""
-    allowed = f"{limit.allowed / (1 << 20):g} MB" if limit.unit == "bytes" else f"{limit.allowed:g} {limit.unit}"
-    return f"the code was stopped at its {limit.name} limit of {allowed}"
-
-
-def crash_text(result: Result) -> str:
-    """How the interpreter died, as far as it is known."""
-    status = result.steps[-1].exit_status if result.steps else None
-    return f"the interpreter died under the code ({describe_status(status)})"
-
-
-def describe_status(status: int | None) -> str:
-    import signal
-
-    if status is None:
-        return "no exit status"
-    if status > 128:
-        try:
-            return signal.Signals(status - 128).name
-        except ValueError:
-            pass
-    return f"exit status {status}"

@@ -19,8 +19,8 @@ from ipy_codeinterp.store.ledger import Totals
 
 UPDATE_EVERY = 0.1  # seconds
 TITLE = "Interpreter calls of this session"
-VARIES = "\N{EN DASH}"
-CELL = "padding: 2px 14px 2px 0; text-align: left; border: none"
+UNKNOWN = "\N{EN DASH}"
+CELL = "padding: 3px 14px; line-height: 1.5; text-align: left; border: none"
 
 
 class Panel:
@@ -94,23 +94,25 @@ class Panel:
 
 
 def bundle(totals: Totals | None) -> dict[str, str]:
-    """The panel without a widget; None leaves out every figure that varies."""
+    """The panel without a widget; None leaves out every figure, and with them what our taste in tables may change."""
+    if totals is None:
+        return {"text/html": f"<p>{TITLE} (its figures vary)</p>", "text/plain": TITLE}
     return {"text/html": render(totals), "text/plain": plain(totals)}
 
 
-def plain(totals: Totals | None) -> str:
+def plain(totals: Totals) -> str:
     """The panel as a line of text."""
     said = ", ".join(f"{head} {figure}" for head, figure in zip(HEADS, figures(totals), strict=True))
-    return f"{TITLE}: {said.replace('&ge;', '>=')}" if totals else TITLE
+    return f"{TITLE}: {said.replace('&ge;', '>=')}"
 
 
-def render(totals: Totals | None) -> str:
-    """The panel as a table of one row; None leaves out every figure that varies."""
+def render(totals: Totals) -> str:
+    """The panel as a table of one row."""
     heads = "".join(f'<th scope="col" style="{CELL}; opacity: 0.7">{head}</th>' for head in HEADS)
     row = "".join(f'<td style="{CELL}; font-weight: 600">{cell}</td>' for cell in figures(totals))
     return (
         '<table style="border-collapse: collapse; font-size: 13px; border: 1px solid #8886">'
-        f'<caption style="text-align: left; caption-side: top">{TITLE}</caption>'
+        f'<caption style="padding: 0 0 4px; text-align: left; caption-side: top">{TITLE}</caption>'
         f"<tr>{heads}</tr><tr>{row}</tr></table>"
     )
 
@@ -118,10 +120,8 @@ def render(totals: Totals | None) -> str:
 HEADS = ("calls", "failures", "billed", "at list price ~", "p50", "p95")
 
 
-def figures(totals: Totals | None) -> tuple[str, ...]:
+def figures(totals: Totals) -> tuple[str, ...]:
     """The row under HEADS."""
-    if totals is None:
-        return (VARIES,) * len(HEADS)
     billed = money(totals.billed) if totals.billed_is_all else f"&ge; {money(totals.billed)}"
     latencies = (seconds(totals.p50), seconds(totals.p95))
     return (str(totals.calls), str(totals.failures), billed, money(totals.listed), *latencies)
@@ -137,5 +137,5 @@ def money(amount: Decimal) -> str:
 
 def seconds(duration: float | None) -> str:
     if duration is None:
-        return VARIES
+        return UNKNOWN
     return f"{duration * 1000:.0f} ms" if duration < 1 else f"{duration:.2f} s"

@@ -87,4 +87,5 @@ def result_html(result: Result) -> str:
         f'<tr><th style="text-align: left">{escape(k)}</th><td style="text-align: left">{escape(v)}</td></tr>'
         for k, v in rows.items()
     )
-    return f"<table><caption>Result {escape(result.id)}</caption>{cells}</table>"
+    caption = f'<caption style="text-align: left; white-space: nowrap">Result {escape(result.id)}</caption>'
+    return f"<table>{caption}{cells}</table>"

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import fcntl
 import os
 import signal
 import socket
 import subprocess
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,25 @@ from ipy_codeinterp.sandbox.isolation import Isolation
 
 READ_SIZE = 1 << 16
 MOST_IN_PIPE = 1 << 20
+MOST_TURNS = 1000  # of the event loop that a pipe's bytes wait for frames
+NOTHING = bytes(4)  # zero, as ioctl writes it
 
 
 class Child:
     """A started runner. `start()` makes one; `kill()` and `closed()` end it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], folder: Path | None) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        frames: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        folder: Path | None,
+    ) -> None:
         self.folder = folder
         self.exited = asyncio.Event()
+        self._frames = frames
+        self._writer = writer
+        self._in_frame = False
         self.stdout = Pipe(_detached(process.stdout))
         self.stderr = Pipe(_detached(process.stderr))
         self._process = process
@@ -40,11 +52,10 @@ class Child:
     async def start(cls, isolation: Isolation) -> Child:
         """Start a runner and return at once: it is `ready()` later."""
         ours, theirs = socket.socketpair()
-        info_read, info_write = os.pipe()
+        reader, writer = await asyncio.open_connection(sock=ours, limit=READ_SIZE)
         options = _as_descriptor("\0".join([*isolation.options, ""]).encode())
-        handed_down = [theirs.fileno(), info_write, options]
         try:
-            launch = isolation.launch(theirs.fileno(), options, info_write)
+            launch = isolation.launch(theirs.fileno(), options)
             # From this thread: bwrap's --die-with-parent follows the thread that started it.
             process = subprocess.Popen(  # noqa: ASYNC220
                 launch.command,
@@ -53,25 +64,16 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                pass_fds=handed_down,
+                pass_fds=[theirs.fileno(), options],
                 start_new_session=True,
             )
         except OSError as error:
-            os.close(info_read)
-            ours.close()
+            writer.close()
             raise SandboxError(f"the sandbox did not start: {error}") from None
         finally:
             theirs.close()
-            os.close(info_write)
             os.close(options)
-        child = cls(process, launch.folder)
-        await child._connect(ours, info_read)
-        return child
-
-    async def _connect(self, sock: socket.socket, info: int) -> None:
-        self._frames, self._writer = await asyncio.open_connection(sock=sock, limit=READ_SIZE)
-        with contextlib.closing(Pipe(info)) as told:
-            self._init = await _pidfd_of_init(told)
+        return cls(process, reader, writer, launch.folder)
 
     async def ready(self) -> None:
         """Wait until the runner is warm. Raises `SandboxError` with its last words if it dies first."""
@@ -82,37 +84,66 @@ class Child:
             raise SandboxError(f"the interpreter did not start: {words[-500:] or 'it ended without a word'}") from None
         if not isinstance(received.frame, frames.Ready):
             raise SandboxError("the interpreter did not start: it spoke out of turn")
-        self._runner = self._pidfd_of_runner()
-
-    def _pidfd_of_runner(self) -> int | None:
-        """Behind bwrap's init is the runner; without isolation the process is the runner itself."""
-        if self.folder:
-            return os.pidfd_open(self._process.pid)
-        with contextlib.suppress(OSError, IndexError, TypeError):
-            pid = _pid_behind(self._init)
-            return os.pidfd_open(int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]))
-        return None
+        init = None if self.folder else _only_child(self._process.pid)
+        runner = _only_child(init) if init else self._process.pid
+        self._init = init and os.pidfd_open(init)
+        self._runner = runner and os.pidfd_open(runner)
 
     async def send(self, head: dict[str, Any], body: bytes = b"") -> None:
         self._writer.write(frames.encode(head, body))
         await self._writer.drain()
 
     async def receive(self) -> frames.Received:
-        return await frames.receive(self._frames)
+        self._in_frame = False
+        sizes = await frames.receive_sizes(self._frames)
+        self._in_frame = True
+        return await frames.receive(self._frames, sizes)
+
+    async def take(self, pipe: Pipe) -> bytes:
+        """Bytes of `pipe`, when every frame that was sent before them has been received; empty at the end."""
+        await pipe.readable()
+        for _ in range(MOST_TURNS):
+            all_here = self._nothing_to_read()
+            await asyncio.sleep(0)
+            if all_here and not self._in_frame:
+                break
+        return await pipe.read()
+
+    def _nothing_to_read(self) -> bool:
+        try:
+            return fcntl.ioctl(self._writer.get_extra_info("socket"), termios.FIONREAD, NOTHING) == NOTHING
+        except (OSError, ValueError):  # closed
+            return True
 
     def interrupt(self) -> None:
         _signal(self._runner, signal.SIGINT)
 
     def kill(self) -> None:
-        """End everything inside at once. What `bare` code has put into other process groups stays."""
-        if self.folder:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
+        """End everything inside at once. What `bare` code has put into other process groups stays.
+
+        bwrap ends by itself when its init does. It must not be killed while it has one: an init that is not set up
+        yet would wait for it for ever.
+        """
+        if self.exited.is_set():
+            return
+        init = None if self.folder else _only_child(self._process.pid)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if init is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
-        _signal(self._init, signal.SIGKILL)
+            elif self._init is not None:
+                signal.pidfd_send_signal(self._init, signal.SIGKILL)
+            else:
+                os.kill(init, signal.SIGKILL)
+
+    async def status(self) -> int:
+        """Wait for the end and return the exit status (negative: the signal)."""
+        await self.exited.wait()
+        status = self._process.wait()
+        return 128 - status if status > 128 and not self.folder else status
 
     async def closed(self) -> int:
-        """Wait for the end, let go of everything, and return the exit status (negative: the signal)."""
-        await self.exited.wait()
+        """Wait for the end, let go of everything, and return the exit status."""
+        status = await self.status()
         self._writer.close()
         self.stdout.close()
         self.stderr.close()
@@ -120,8 +151,7 @@ class Child:
             if fd is not None:
                 os.close(fd)
         self._init = self._runner = None
-        status = self._process.wait()
-        return 128 - status if status > 128 and not self.folder else status
+        return status
 
     @property
     def pid(self) -> int:
@@ -145,24 +175,12 @@ def _as_descriptor(content: bytes) -> int:
     return fd
 
 
-async def _pidfd_of_init(info: Pipe) -> int | None:
-    """bwrap tells the pid of its init, in several writes; a pidfd of it cannot come to mean another process.
-
-    Nobody may kill bwrap before that: its inner process would wait for ever.
-    """
-    told = b""
-    while piece := await info.read():
-        told += piece
-        with contextlib.suppress(ValueError, KeyError, OSError):
-            return os.pidfd_open(int(json.loads(told)["child-pid"]))
-    return None
-
-
-def _pid_behind(pidfd: int | None) -> int:
-    for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines():
-        if line.startswith("Pid:"):
-            return int(line.split()[1])
-    raise IndexError("no pid")
+def _only_child(pid: int) -> int | None:
+    """The child of bwrap is its init, the child of the init is the runner."""
+    try:
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+    except (OSError, IndexError):
+        return None
 
 
 def _signal(pidfd: int | None, number: int) -> None:
@@ -190,7 +208,7 @@ class Pipe:
             try:
                 return os.read(self._fd, READ_SIZE)
             except BlockingIOError:
-                await self._readable()
+                await self.readable()
 
     def read_now(self) -> bytes:
         """All that has arrived, at most what a pipe holds."""
@@ -200,17 +218,20 @@ class Pipe:
                 pieces += piece
         return bytes(pieces)
 
-    async def _readable(self) -> None:
+    async def readable(self) -> None:
+        """Wait until there is something to read, or the end."""
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[None] = loop.create_future()
         loop.add_reader(self._fd, _set, ready)
         try:
             await ready
         finally:
-            loop.remove_reader(self._fd)
+            if self._fd >= 0:
+                loop.remove_reader(self._fd)
 
     def close(self) -> None:
         if self._fd >= 0:
+            asyncio.get_running_loop().remove_reader(self._fd)  # before another descriptor gets its number
             os.close(self._fd)
             self._fd = -1
 

@@ -26,6 +26,7 @@ INTERRUPT_GRACE = 2.0  # seconds that code has to end after an interrupt before 
 DEADLINE_GRACE = 0.2  # the same at the time limit: a container that yields keeps its variables
 MOST_FILE_BYTES = 100 << 20  # of all files that one run leaves
 QUEUED = 64  # frames read ahead; a reader that stops reading stops the program
+QUEUED_BYTES = 16 << 20  # in them
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,8 @@ class _Run:
         self._child = child
         self._job = job
         self._number = number
-        self._queue: asyncio.Queue[frames.Received | None] = asyncio.Queue(QUEUED)
+        self._queue = _Ahead()
+        self._late: list[Event] = []  # what came after the interrupt at the time limit
         self._pumps: list[asyncio.Task[None]] = []
         self._capped = Capped()
         self._files: dict[str, bytearray] = {}
@@ -145,14 +147,13 @@ class _Run:
         self._started = time.monotonic()
 
     async def events(self) -> AsyncGenerator[Event]:
-        await self._send()
+        verdict = None if await self._sent() else await self._time_is_up()
         self._started = time.monotonic()
         self._pumps = [
             asyncio.create_task(self._pump_frames()),
             asyncio.create_task(self._pump_pipe("stdout", self._child.stdout)),
             asyncio.create_task(self._pump_pipe("stderr", self._child.stderr)),
         ]
-        verdict: Verdict | None = None
         try:
             while verdict is None:
                 received = await self._next()
@@ -198,8 +199,18 @@ class _Run:
             received = await self._queue.get()
             if received is None or isinstance(received.frame, (frames.Done, frames.Refused)):
                 return
+            if not isinstance(received.frame, Error):  # the interrupt itself is ours, not the code's
+                self._late += self._shown(received)
 
     # --- in ---
+
+    async def _sent(self) -> bool:
+        """Whether the runner took it in time: code that only pretended to have ended keeps it from reading."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._job.timeout):
+                await self._send()
+                return True
+        return False
 
     async def _send(self) -> None:
         job = self._job
@@ -212,8 +223,8 @@ class _Run:
             await self._child.send(head, job.code.encode("utf-8", "surrogatepass"))
 
     async def _send_file(self, item: Input) -> None:
-        for start in range(0, max(len(item.data), 1), frames.MOST_BODY):
-            piece = item.data[start : start + frames.MOST_BODY]
+        for start in range(0, max(len(item.data), 1), frames.MOST_PIECE):
+            piece = item.data[start : start + frames.MOST_PIECE]
             await self._child.send({"type": "file", "name": item.name, "append": start > 0}, piece)
 
     # --- out ---
@@ -236,7 +247,7 @@ class _Run:
         await self._queue.put(None)
 
     async def _pump_pipe(self, name: StreamName, pipe: Pipe) -> None:
-        while data := await pipe.read():
+        while data := await self._child.take(pipe):
             await self._queue.put(self._as_stream(name, data))
 
     def _as_stream(self, name: StreamName, data: bytes) -> frames.Received:
@@ -283,7 +294,7 @@ class _Run:
         for name, pipe in pipes:
             if data := pipe.read_now():
                 shown += self._shown(self._as_stream(name, data))
-        return [*shown, *self._capped.rest()]
+        return [*self._late, *shown, *self._capped.rest()]
 
     # --- the verdict ---
 
@@ -313,7 +324,7 @@ class _Run:
         return self._verdict("limit", limit=limit, alive=False)
 
     async def _died(self) -> Verdict:
-        return self._verdict("crashed", exit_status=await self._child.closed(), alive=False)
+        return self._verdict("crashed", exit_status=await self._child.status(), alive=False)
 
     def _verdict(self, outcome: Outcome, **facts: Any) -> Verdict:
         files = tuple(LeftFile(name, bytes(data)) for name, data in self._files.items())
@@ -323,6 +334,26 @@ class _Run:
         for pump in self._pumps:
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
+
+
+class _Ahead(asyncio.Queue[frames.Received | None]):
+    """What was read ahead; None is the end. Full by number or by bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(QUEUED)
+        self._bytes = 0
+
+    def full(self) -> bool:
+        return super().full() or self._bytes > QUEUED_BYTES
+
+    def _put(self, item: frames.Received | None) -> None:
+        self._bytes += item.size if item else 0
+        super()._put(item)
+
+    def _get(self) -> frames.Received | None:
+        item = super()._get()
+        self._bytes -= item.size if item else 0
+        return item
 
 
 MEMORY_ERRORS = ("MemoryError", "_ArrayMemoryError", "ArrayMemoryError")

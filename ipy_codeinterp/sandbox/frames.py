@@ -17,8 +17,10 @@ from typing import Any, cast
 from ipy_codeinterp.execution import Clear, Display, DisplayKind, Error, Stream, StreamName, Update
 
 HEAD = struct.Struct("!II")
-MOST_HEAD = 64 << 20  # bytes of JSON in one frame: a figure of 48 MB
-MOST_BODY = 4 << 20
+MOST_HEAD = 1 << 20  # bytes of JSON in one frame: parsing stops everything else
+MOST_BODY = 64 << 20  # a figure of 48 MB
+MOST_JSON = 4 << 20  # bytes of one value in a bundle that is JSON
+MOST_PIECE = 4 << 20  # bytes of a file or of text in one frame
 MOST_NAME = 255
 _NAME = re.compile(r"[^/\0]+")
 
@@ -76,15 +78,21 @@ def encode(head: Mapping[str, Any], body: bytes = b"") -> bytes:
     return HEAD.pack(len(text), len(body)) + text + body
 
 
-async def receive(reader: asyncio.StreamReader) -> Received:
-    """The next frame. Raises `asyncio.IncompleteReadError` at the end and `Malformed` for what is none."""
+async def receive_sizes(reader: asyncio.StreamReader) -> tuple[int, int]:
+    """How long head and body of the next frame are. Raises `asyncio.IncompleteReadError` at the end."""
     head_size, body_size = HEAD.unpack(await reader.readexactly(HEAD.size))
     if head_size > MOST_HEAD or body_size > MOST_BODY:
         raise Malformed(f"a frame of {head_size} + {body_size} bytes")
+    return head_size, body_size
+
+
+async def receive(reader: asyncio.StreamReader, sizes: tuple[int, int]) -> Received:
+    """The frame of these sizes. Raises `asyncio.IncompleteReadError` at the end and `Malformed` for what is none."""
+    head_size, body_size = sizes
     text = await reader.readexactly(head_size)
     body = await reader.readexactly(body_size)
     try:
-        head = json.loads(text, parse_constant=lambda _: None)
+        head = _loads(text)
         run = head.get("run")
         frame = _DECODERS[head["type"]](head, body)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -93,17 +101,33 @@ async def receive(reader: asyncio.StreamReader) -> Received:
 
 
 def _stream(head: dict[str, Any], body: bytes) -> Stream:
-    return Stream(cast(StreamName, _one_of(head["name"], "stdout", "stderr")), body.decode("utf-8", "replace"))
+    name = cast(StreamName, _one_of(head["name"], "stdout", "stderr"))
+    return Stream(name, _piece(body).decode("utf-8", "replace"))
 
 
-def _display(head: dict[str, Any], _: bytes) -> Display:
+def _display(head: dict[str, Any], body: bytes) -> Display:
     kind = cast(DisplayKind, _one_of(head["kind"], "display_data", "execute_result"))
     display_id = head.get("display_id")
-    return Display(_mapping(head["data"]), _mapping(head["metadata"]), kind, _text(display_id) if display_id else None)
+    return Display(_bundle(head, body), _mapping(head["metadata"]), kind, _text(display_id) if display_id else None)
 
 
-def _update(head: dict[str, Any], _: bytes) -> Update:
-    return Update(_text(head["display_id"]), _mapping(head["data"]), _mapping(head["metadata"]))
+def _update(head: dict[str, Any], body: bytes) -> Update:
+    return Update(_text(head["display_id"]), _bundle(head, body), _mapping(head["metadata"]))
+
+
+def _bundle(head: dict[str, Any], body: bytes) -> dict[str, Any]:
+    data, start = {}, 0
+    for mime, is_json, size in head["parts"]:
+        if size < 0 or (is_json and size > MOST_JSON):
+            raise ValueError(f"a value of {size} bytes")
+        raw = body[start : start + size]
+        data[_text(mime)] = _loads(raw) if is_json else raw.decode("utf-8", "replace")
+        start += size
+    return data
+
+
+def _loads(text: bytes) -> Any:
+    return json.loads(text, parse_constant=lambda _: None)
 
 
 def _error(head: dict[str, Any], _: bytes) -> Error:
@@ -114,7 +138,13 @@ def _error(head: dict[str, Any], _: bytes) -> Error:
 
 
 def _file(head: dict[str, Any], body: bytes) -> FilePiece:
-    return FilePiece(file_name(_text(head["name"])), body, bool(head["more"]))
+    return FilePiece(file_name(_text(head["name"])), _piece(body), bool(head["more"]))
+
+
+def _piece(body: bytes) -> bytes:
+    if len(body) > MOST_PIECE:
+        raise ValueError(f"a piece of {len(body)} bytes")
+    return body
 
 
 def _done(head: dict[str, Any], _: bytes) -> Done:

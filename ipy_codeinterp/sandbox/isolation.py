@@ -52,7 +52,7 @@ class Isolation(Protocol):
     def options(self) -> list[str]:
         """Arguments that go through a descriptor, because a command line can be read from inside."""
 
-    def launch(self, channel: int, options_fd: int, info_fd: int) -> Launch:
+    def launch(self, channel: int, options_fd: int) -> Launch:
         """Start the runner with descriptor `channel` as its socket."""
 
 
@@ -81,10 +81,10 @@ class Bubblewrap:
     def walls(self) -> list[str]:
         return [*self._namespaces(), *_system_mounts(), *_etc_mounts(self.scratch), *_tmpfs()]
 
-    def launch(self, channel: int, options_fd: int, info_fd: int) -> Launch:
+    def launch(self, channel: int, options_fd: int) -> Launch:
         runner = [str(self.environment.python), "-P", RUNNER_INSIDE, str(channel)]
         uid = [str(GUEST)] if self.root else []
-        bwrap = [str(self.bwrap), "--args", str(options_fd), "--info-fd", str(info_fd)]
+        bwrap = [str(self.bwrap), "--args", str(options_fd)]
         return Launch([*bwrap, "--", *runner, *uid], variables={})  # bwrap is pid 1 inside: its environment shows there
 
     def _namespaces(self) -> list[str]:
@@ -110,7 +110,7 @@ class Bare:
     def options(self) -> list[str]:
         return []
 
-    def launch(self, channel: int, options_fd: int, info_fd: int) -> Launch:
+    def launch(self, channel: int, options_fd: int) -> Launch:
         folder = self.scratch.new_folder()
         for name in ("input", "output"):
             (folder / name).mkdir()

@@ -8,9 +8,12 @@ A frame is two big-endian uint32 (lengths of the head and of the body), the head
 
     host -> runner   file {name, more} + bytes · run {run, parse, memory} + code
     runner -> host   ready · begin {run} · refused {run} · stream {run, name} + text
-                     display {run, kind, data, metadata, display_id} · update · clear {run, wait}
+                     display {run, kind, parts, metadata, display_id} + bundle · update · clear {run, wait}
                      error {run, ename, evalue, traceback} · file {run, name, more} + bytes
                      done {run, status, exit_status}
+
+A bundle is the values of its MIME types one after the other; `parts` has a row [type, is JSON, bytes] for each. No
+head is long: the host parses it while others wait.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ import ast
 import base64
 import codecs
 import contextlib
+import fcntl
+import functools
 import io
 import json
 import os
@@ -29,6 +34,7 @@ import stat
 import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 import traceback
@@ -40,7 +46,11 @@ HEAD = struct.Struct("!II")
 PIECE = 1 << 20  # files travel in pieces of this size
 FLUSH_EVERY = 0.010  # seconds: the most a printed line waits
 FLUSH_AT = 1 << 16  # characters: more than this does not wait
+WAIT_FOR_PIPES = 0.5  # seconds: the most a frame waits for the host to read what was written past the frames
+NOTHING = bytes(4)  # zero, as ioctl writes it
 MOST_FILES = 100
+MOST_HEAD, MOST_BODY, MOST_JSON = 1 << 20, 64 << 20, 4 << 20  # bytes; the host takes no more
+MOST_ERROR = 1 << 15  # characters of an exception's text, and of one line of its traceback
 PRELOAD = ("numpy", "pandas", "matplotlib.pyplot")
 
 
@@ -83,21 +93,48 @@ class Channel:
 
     def __init__(self, sock: socket.socket, interrupts: Interrupts) -> None:
         self.run: int | None = None
+        self.forked = False
         self._sock = sock
         self._interrupts = interrupts
         self._lock = threading.RLock()
+        self._pipes = (os.dup(1), os.dup(2))  # the code may close or redirect its own
 
     def send(self, type_: str, body: bytes = b"", **head: Any) -> None:
-        text = json.dumps({"type": type_, **head}, default=_plain).encode("utf-8", "replace")
+        text = json.dumps({"type": type_, **head}, default=str).encode()
+        if len(text) > MOST_HEAD or len(body) > MOST_BODY:
+            self._send_note(f"[{type_} not shown: {(len(text) + len(body)) >> 20} MB are too large]\n")
+            return
         with self._interrupts.held(), self._lock:
             self._sock.sendall(HEAD.pack(len(text), len(body)) + text)
             if body:
                 self._sock.sendall(body)
 
+    def _send_note(self, text: str) -> None:
+        self.send("stream", text.encode(), run=self.run, name="stderr")
+
     def output(self, type_: str, body: bytes = b"", **head: Any) -> None:
         """Send what user code produced; what comes between runs belongs to nobody and is dropped."""
         if self.run is not None:
+            self._wait_for_pipes()
             self.send(type_, body, run=self.run, **head)
+
+    def show(self, type_: str, data: dict[str, Any], metadata: dict[str, Any] | None, **head: Any) -> None:
+        """Send what `_repr_*_` methods gave."""
+        bundle = [(mime, *_encoded(value)) for mime, value in data.items()]
+        bundle = [(mime, is_json, raw) for mime, is_json, raw in bundle if not is_json or len(raw) <= MOST_JSON]
+        parts = [(mime, is_json, len(raw)) for mime, is_json, raw in bundle]
+        self.output(type_, b"".join(raw for _, _, raw in bundle), parts=parts, metadata=metadata or {}, **head)
+
+    def after_fork_in_child(self) -> None:
+        """A process that user code forked does not speak to the host: two would talk at once."""
+        self.forked, self.run = True, None
+        self._sock.close()
+
+    def _wait_for_pipes(self) -> None:
+        """What the code wrote to descriptors 1 and 2 comes first: the host must have read it before this goes out."""
+        end = time.monotonic() + WAIT_FOR_PIPES
+        while any(map(_unread, self._pipes)) and time.monotonic() < end:
+            time.sleep(0.0002)
 
     def receive(self) -> tuple[dict[str, Any], bytes]:
         head_size, body_size = HEAD.unpack(self._exactly(HEAD.size))
@@ -114,9 +151,26 @@ class Channel:
         return bytes(parts)
 
 
-def _plain(value: object) -> object:
-    """JSON for what a `_repr_*_` may have returned: bytes as base64, anything else as its text."""
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+def _unread(pipe: int) -> bool:
+    """Whether there are bytes in `pipe` that nobody has read yet."""
+    try:
+        return fcntl.ioctl(pipe, termios.FIONREAD, NOTHING) != NOTHING
+    except OSError:
+        return False
+
+
+def _encoded(value: object) -> tuple[bool, bytes]:
+    """What a `_repr_*_` may have returned, and whether it is JSON: text as it is, bytes as base64."""
+    if isinstance(value, bytes):
+        return False, base64.b64encode(value)
+    if isinstance(value, str):
+        return False, value.encode("utf-8", "replace")
+    return True, json.dumps(value, default=str).encode()
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 class Screen:
@@ -134,26 +188,38 @@ class Screen:
         self._forked = False
 
     def write(self, name: str, text: str) -> None:
-        if self._forked:
-            # A process that user code forked must not write into our frames: the host reads descriptors 1 and 2 too.
-            os.write(1 if name == "stdout" else 2, text.encode("utf-8", "replace"))
-            return
         with self._interrupts.held(), self._lock:
             self._pieces.append((name, text))
             self._size += len(text)
-        if self._size >= FLUSH_AT or ("\n" in text and time.monotonic() - self._flushed >= FLUSH_EVERY):
+        wait = 0 if self._forked else FLUSH_EVERY
+        if self._size >= FLUSH_AT or ("\n" in text and time.monotonic() - self._flushed >= wait):
             self.flush()
-        elif not self._waiting.is_set():
+        elif not self._forked and not self._waiting.is_set():
             self._wake_flusher()
 
     def flush(self) -> None:
-        if self._forked:
-            return
         with self._interrupts.held(), self._lock:
             pieces, self._pieces, self._size = self._pieces, [], 0
             self._flushed = time.monotonic()
             for name, text in _joined(pieces):
-                self._channel.output("stream", text.encode("utf-8", "replace"), name=name)
+                for start in range(0, len(text), PIECE):
+                    self._put(name, text[start : start + PIECE].encode("utf-8", "replace"))
+
+    def _put(self, name: str, text: bytes) -> None:
+        if self._forked:
+            _write_all(1 if name == "stdout" else 2, text)
+        else:
+            self._channel.output("stream", text, name=name)
+
+    def flushed_before(self, start: Any) -> Any:
+        """`start` starts a program: what was printed before comes before what that one prints."""
+
+        @functools.wraps(start)
+        def started(*args: Any, **kwargs: Any) -> Any:
+            self.flush()
+            return start(*args, **kwargs)
+
+        return started
 
     def _wake_flusher(self) -> None:
         if self._flusher is None:
@@ -293,7 +359,7 @@ def make_shell(channel: Channel, screen: Screen) -> Any:
         ) -> None:
             screen.flush()
             type_, display_id = "update" if update else "display", (transient or {}).get("display_id")
-            channel.output(type_, kind="display_data", data=data, metadata=metadata or {}, display_id=display_id)
+            channel.show(type_, data, metadata, kind="display_data", display_id=display_id)
 
         def clear_output(self, wait: bool = False) -> None:
             screen.flush()
@@ -307,7 +373,7 @@ def make_shell(channel: Channel, screen: Screen) -> Any:
             pass
 
         def write_format_data(self, format_dict: dict[str, Any], md_dict: dict[str, Any] | None = None) -> None:
-            channel.output("display", kind="execute_result", data=format_dict, metadata=md_dict or {}, display_id=None)
+            channel.show("display", format_dict, md_dict, kind="execute_result", display_id=None)
 
         def finish_displayhook(self) -> None:
             self._is_active = False
@@ -323,8 +389,9 @@ def make_shell(channel: Channel, screen: Screen) -> Any:
             etype, value, tb = self._get_exc_info(exc_tuple)
             if issubclass(etype, SystemExit):
                 self._note_exit(value)
-            elif issubclass(etype, (RecursionError, BaseExceptionGroup)):
-                # IPython needs seconds for the first and prints the second past `_showtraceback`.
+            elif issubclass(etype, (RecursionError, KeyboardInterrupt, BaseExceptionGroup)):
+                # IPython needs seconds for the first, more than there are left for the second, and prints the third
+                # past `_showtraceback`.
                 lines = traceback.format_exception(etype, value, tb, limit=-12)
                 self._showtraceback(etype, value, "".join(lines).splitlines())
             else:
@@ -340,7 +407,8 @@ def make_shell(channel: Channel, screen: Screen) -> Any:
         def _showtraceback(self, etype: type[BaseException], evalue: BaseException, stb: list[str]) -> None:
             self.errors_sent += 1
             screen.flush()
-            channel.output("error", ename=etype.__name__, evalue=_text_of(evalue), traceback=[str(s) for s in stb])
+            lines = [str(line)[:MOST_ERROR] for line in stb]
+            channel.output("error", ename=etype.__name__, evalue=_text_of(evalue)[:MOST_ERROR], traceback=lines)
 
         def _note_exit(self, value: SystemExit) -> None:
             code = value.code
@@ -356,6 +424,7 @@ def make_shell(channel: Channel, screen: Screen) -> Any:
             self.user_ns["_exit_code"] = _run_command(command)
 
     warnings.filterwarnings("ignore", "To exit: use")  # IPython's advice after SystemExit
+    warnings.filterwarnings("ignore", "Output cache limit")  # of the setting below, with a path of the host
     config = Config()
     config.HistoryManager.enabled = False  # it would start a thread and a database
     config.InteractiveShell.cache_size = 100  # `Out` keeps big objects alive
@@ -363,9 +432,18 @@ def make_shell(channel: Channel, screen: Screen) -> Any:
     shell = Shell.instance(config=config, displayhook_class=Hook, display_pub_class=Publisher)
     for name in ("pip", "conda", "mamba", "micromamba", "uv"):
         shell.register_magic_function(_package_magic(name), "line", name)
+    if shell.history_manager:
+        shell.history_manager.outputs = Forgotten()
     no_op: Any = _no_op
     shell.register_magic_function(no_op, "line", "matplotlib")
     return shell
+
+
+class Forgotten(dict[int, list[Any]]):
+    """IPython would keep a second copy of all that is printed and shown, for `%notebook`."""
+
+    def __missing__(self, _: int) -> list[Any]:
+        return []
 
 
 def _text_of(error: BaseException) -> str:
@@ -476,6 +554,8 @@ class Runner:
         self._shell.errors_sent, self._shell.exit_status = 0, None
         status = self._execute(code)
         self._screen.flush()
+        if self._channel.forked:  # the code forked, and this is its child at the end of the cell
+            os._exit(self._exit_status(status))
         self._outbox.send(self._channel)
         self._channel.run = None
         self._channel.send("done", run=head["run"], status=status, exit_status=self._exit_status(status))
@@ -533,6 +613,9 @@ def main(channel_fd: str, uid: str = "") -> None:
     screen = Screen(channel, interrupts)
     sys.stdout, sys.stderr = ScreenFile(screen, "stdout"), ScreenFile(screen, "stderr")
     os.register_at_fork(before=screen.flush, after_in_child=screen.after_fork_in_child)
+    os.register_at_fork(after_in_child=channel.after_fork_in_child)
+    subprocess.Popen.__init__ = screen.flushed_before(subprocess.Popen.__init__)  # type: ignore[method-assign]
+    os.system = screen.flushed_before(os.system)
     sys.path[0] = ""  # modules attached beside the code are importable, this folder is not
     sys.argv = [""]
     shell = make_shell(channel, screen)

@@ -65,6 +65,7 @@ class Database:
 
     def write(self, work: Work) -> Future[None]:
         future: Future[None] = Future()
+        future.set_running_or_notify_cancel()  # a caller that is interrupted must not take its write back
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._write_for_ever, name="ipy-codeinterp-store", daemon=True)
@@ -107,7 +108,7 @@ class Database:
         """One transaction for all; if it fails, one for each, so that only the guilty one fails."""
         try:
             self._commit([work for work, _ in batch])
-        except (sqlite3.Error, OSError, StoreError) as error:
+        except Exception as error:  # whatever a write raises is its own: the thread must live on
             if len(batch) > 1:
                 for item in batch:
                     self._write_together([item])
@@ -143,6 +144,7 @@ def connect(path: Path, *, limit: int) -> sqlite3.Connection:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
     try:
+        _version(connection, path)  # before anything is changed
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         page_size = connection.execute("PRAGMA page_size").fetchone()[0]
@@ -156,16 +158,20 @@ def connect(path: Path, *, limit: int) -> sqlite3.Connection:
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     with transaction(connection):
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found > VERSION:
-            raise StoreError(
-                f"{path} was written by a newer version (format {found}, not {VERSION}): it is left untouched",
-                hint="upgrade ipy-codeinterp, or set IPY_CODEINTERP_DATA_DIR to another folder",
-            )
-        if found == 0:
+        if _version(connection, path) == 0:
             for statement in SCHEMA.split(";"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found > VERSION:
+        raise StoreError(
+            f"{path} was written by a newer version (format {found}, not {VERSION}): it is left untouched",
+            hint="upgrade ipy-codeinterp, or set IPY_CODEINTERP_DATA_DIR to another folder",
+        )
+    return found
 
 
 @contextlib.contextmanager
@@ -174,8 +180,8 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield connection
+        connection.execute("COMMIT")
     except BaseException:
         with contextlib.suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")

@@ -41,9 +41,11 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
-    """A running JupyterLab."""
-    with LabServer(tmp_path_factory.mktemp("lab")) as server:
+def lab(
+    browser: Browser, clean_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LabServer]:
+    """A running JupyterLab whose kernels have a home of their own."""
+    with LabServer(tmp_path_factory.mktemp("lab"), env=clean_environment) as server:
         yield server
 
 

@@ -31,7 +31,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
 }
-NOT_INHERITED = ("JUPYTER", "JPY_", "IPYTHON", "PYTEST_", "MPLBACKEND")  # a kernel behaves otherwise under pytest
+# a kernel behaves otherwise under pytest, and the settings of the developer do not count
+NOT_INHERITED = ("JUPYTER", "JPY_", "IPYTHON", "PYTEST_", "MPLBACKEND", "IPY_CODEINTERP_")
 
 
 class LabServer:

@@ -1,0 +1,71 @@
+"""Server-sent events mean the same however the network cuts them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ipy_codeinterp.dialects import sse
+
+SAMPLE = (
+    b": a comment\n\n"
+    b'event: ping\ndata: {"type": "ping"}\n\n'
+    b'data: {"type": "a"}\r\n\r\n'
+    b"id: 7\nretry: 10\ndata:no space\ndata:  two\ndata:\n\n\n\n"
+    b"event: nothing\n\n" + "data: \N{SNOWMAN}\N{GRINNING FACE}\u2028\r\x0b\n\n".encode() + b"data: \xff\n\n"
+    b"data: never ended\n"
+)
+MEANT = [
+    '{"type": "ping"}',
+    '{"type": "a"}',
+    "no space\n two\n",
+    "\N{SNOWMAN}\N{GRINNING FACE}\u2028\r\x0b",
+    "\ufffd",
+]
+
+
+def parsed(*chunks: bytes) -> list[str]:
+    parser = sse.Parser()
+    return [data for chunk in chunks for data in parser.feed(chunk)]
+
+
+def test_events() -> None:
+    """The data of each complete event is given; comments, names and what has not ended are not."""
+    assert parsed(SAMPLE) == MEANT
+
+
+def test_every_cut() -> None:
+    """A cut between any two bytes changes nothing."""
+    for at in range(len(SAMPLE) + 1):
+        assert parsed(SAMPLE[:at], SAMPLE[at:]) == MEANT, at
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
+def test_every_chunking(size: int) -> None:
+    """Chunks of any size give the same, also of a single byte, and with empty ones between them."""
+    chunks = [SAMPLE[at : at + size] for at in range(0, len(SAMPLE), size)]
+
+    assert parsed(*chunks) == MEANT
+    assert parsed(*[part for chunk in chunks for part in (chunk, b"")]) == MEANT
+
+
+@pytest.mark.parametrize("size", [1 << 12, 1 << 16, 1 << 30])
+def test_long_line(size: int) -> None:
+    """A figure of 5 MB in one line arrives whole."""
+    event = {"type": "figure", "data": "x" * 5_000_000}
+    line = sse.encode(event)
+
+    (found,) = parsed(*[line[at : at + size] for at in range(0, len(line), size)])
+
+    assert json.loads(found) == event
+
+
+@pytest.mark.parametrize("text", ["", "a\nb\r\nc\n\n", "\ud800", "\N{SNOWMAN}", "data: x\n\n"], ids=repr)
+def test_there_and_back(text: str) -> None:
+    """Whatever an event says, it is one event, and says the same at the other end."""
+    event = {"type": "a", "text": text}
+
+    found = parsed(sse.encode(event) + sse.encode({"type": "end"}))
+
+    assert [json.loads(data) for data in found] == [event, {"type": "end"}]

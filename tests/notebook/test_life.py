@@ -1,0 +1,131 @@
+"""Loading, unloading, and living beside other people's code, through kernels of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .kernel import descendants, started
+
+pytestmark = [pytest.mark.kernel, pytest.mark.sandbox]
+
+COUNT = "import os, threading\nprint(len(os.listdir('/proc/self/fd')), sorted(t.name for t in threading.enumerate()))"
+
+
+def test_unloading_leaves_nothing_behind(clean_environment: dict[str, str], tmp_path: Path) -> None:
+    """No thread, process, descriptor or magic stays, and loading again works."""
+    with started(clean_environment, tmp_path) as kernel:
+        kernel.run("%load_ext ipy_codeinterp\n%unload_ext ipy_codeinterp")  # imports stay, of course
+        before = kernel.run(COUNT).stream()
+
+        kernel.run("%load_ext ipy_codeinterp")
+        assert kernel.run("%%interp\nprint(1)").stream() == "1\n"
+        assert descendants(kernel.pid)
+        kernel.run("%interp panel")
+        kernel.run("%reload_ext ipy_codeinterp")
+        assert kernel.run("%%interp\nprint(2)").stream() == "2\n"
+        kernel.run("%unload_ext ipy_codeinterp")
+
+        assert descendants(kernel.pid) == []
+        assert kernel.run(COUNT).stream() == before
+        assert "not found" in kernel.run("%%interp\nprint(3)").stream("stderr")
+
+
+def test_run_all_works_beside_the_original_nest_asyncio(clean_environment: dict[str, str], tmp_path: Path) -> None:
+    """Five queued cells all run, in order, with nest_asyncio 1.6 applied by the user."""
+    with started(clean_environment, tmp_path) as kernel:
+        kernel.run("import nest_asyncio\nnest_asyncio.apply()\n%load_ext ipy_codeinterp")
+        requests = [kernel.begin(f"%%interp\nimport time\ntime.sleep(0.2)\nprint({i})") for i in range(5)]
+
+        outputs = [kernel.end(request) for request in requests]
+
+        assert [o.stream() for o in outputs] == [f"{i}\n" for i in range(5)]
+
+
+def test_the_nest_bridge_keeps_the_users_tasks_running(clean_environment: dict[str, str], tmp_path: Path) -> None:
+    """With `bridge = "nest"` a background task goes on while a cell runs; without it, it waits."""
+    with started(clean_environment, tmp_path) as kernel:
+        kernel.run(
+            "%load_ext ipy_codeinterp\nimport asyncio\nticks = []\n"
+            "async def tick():\n    while True:\n        ticks.append(1)\n        await asyncio.sleep(0.02)\n"
+            "task = asyncio.create_task(tick())"
+        )
+        kernel.run("%%interp\nprint('warm')")
+
+        for bridge, keeps_running in (("thread", False), ("nest", True)):
+            kernel.run(f"%config InterpMagics.bridge = {bridge!r}")
+            outputs = kernel.run(
+                "before = len(ticks)\nget_ipython().run_cell_magic('interp', '', 'import time; time.sleep(1)')\n"
+                "print(len(ticks) - before > 5)"
+            )
+            assert outputs.stream() == f"{keeps_running}\n"
+
+
+@contextlib.contextmanager
+def counting_listener() -> Iterator[tuple[str, list[bytes]]]:
+    """A TCP listener that notes whoever comes."""
+    seen: list[bytes] = []
+    ready, stop = threading.Event(), threading.Event()
+    address: list[str] = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.read(100))
+        writer.close()
+
+    async def serve() -> None:
+        async with await asyncio.start_server(note, "127.0.0.1", 0, family=socket.AF_INET) as server:
+            address.append("http://127.0.0.1:%d" % server.sockets[0].getsockname()[1])  # noqa: UP031
+            ready.set()
+            while not stop.is_set():
+                await asyncio.sleep(0.05)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    ready.wait()
+    try:
+        yield address[0], seen
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_key_in_the_environment_changes_nothing(clean_environment: dict[str, str], tmp_path: Path) -> None:
+    """With a key and a base URL of a vendor set, `claude` still runs here, and nothing leaves."""
+    with counting_listener() as (url, seen):
+        keys = {"ANTHROPIC_API_KEY": "sk-ant-any", "ANTHROPIC_BASE_URL": url, "OPENAI_API_KEY": "sk-any"}
+        with started({**clean_environment, **keys}, tmp_path) as kernel:
+            kernel.run("%load_ext ipy_codeinterp")
+            outputs = kernel.run("%%interp --model claude --out r\nimport os\nprint(sorted(os.environ))")
+            offer = kernel.run("print(r.offer)")
+
+    assert "ANTHROPIC" not in outputs.stream()
+    assert offer.stream() == "claude@local\n"
+    assert seen == []
+
+
+def test_the_journal_on_a_full_disk_costs_a_notice(clean_environment: dict[str, str], tmp_path: Path) -> None:
+    """Where results cannot be kept the cell says so and runs all the same."""
+    tiny = {**clean_environment, "IPY_CODEINTERP_DATA_DIR": "/dev/null/nowhere"}
+    with started(tiny, tmp_path) as kernel:
+        kernel.run("%load_ext ipy_codeinterp")
+        outputs = kernel.run("%%interp\nprint('fine')")
+
+    assert outputs.stream() == "fine\n"
+    assert outputs.status == "ok"
+    assert "results are not being kept" in outputs.stream("stderr")
+
+
+def test_a_wrong_setting_is_named_at_load(clean_environment: dict[str, str], tmp_path: Path) -> None:
+    """An environment variable that is no setting is an error with the nearest one."""
+    with started({**clean_environment, "IPY_CODEINTERP_MODLE": "x"}, tmp_path) as kernel:
+        outputs: Any = kernel.run("%load_ext ipy_codeinterp")
+
+    assert outputs.status == "error"
+    assert "IPY_CODEINTERP_MODEL" in outputs.traceback
