@@ -38,7 +38,7 @@ def describe(path: Path) -> File:
     try:
         return _described(path)
     except OSError as error:
-        raise BadAttachment(f"{path} cannot be read: {error.strerror}", hint="check the path and its permissions") from None
+        raise BadAttachment(f"{path} cannot be read: {error.strerror}", hint="check path and permissions") from None
 
 
 def _described(path: Path) -> File:

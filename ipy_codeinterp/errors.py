@@ -6,7 +6,7 @@ InterpError                     .hint says what to do next      .transient says 
 │   ├── UnknownName             no such model, language, setting: names the nearest
 │   └── BadAttachment           a file that cannot be attached
 ├── NotAllowed                  consent or configuration forbids it
-├── ProviderError               .provider .status .request_id
+├── ProviderError               .provider .status .param .request_id
 │   ├── AuthenticationFailed    401, 403
 │   ├── Rejected                400, 404, 413: our request was wrong
 │   ├── BadReply                their reply was not the wire format
@@ -77,11 +77,13 @@ class ProviderError(InterpError):
         hint: str = "",
         provider: str = "",
         status: int | None = None,
+        param: str | None = None,
         request_id: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.provider = provider
         self.status = status
+        self.param = param  # which part of the request is wrong
         self.request_id = request_id
 
 

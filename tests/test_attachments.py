@@ -49,7 +49,7 @@ def test_one_name_twice(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.csv").touch()
 
-    with pytest.raises(BadAttachment, match="two attached files are called a.csv"):
+    with pytest.raises(BadAttachment, match=r"two attached files are called a\.csv"):
         attachments.read([tmp_path / "one" / "a.csv", tmp_path / "two" / "a.csv"])
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ipy_codeinterp.client.chain import Handler, Run
+from ipy_codeinterp.errors import ProviderError
 from ipy_codeinterp.execution import Cost, Outcome, Result, Usage
 from ipy_codeinterp.store import ledger
 from ipy_codeinterp.store.database import Database
@@ -26,6 +27,7 @@ class Account:
         attempt = Attempt.begun(f"att_{secrets.token_hex(8)}", run.id, run.offer.provider, run.offer.model)
         self._database.write(lambda connection: ledger.reserve(connection, attempt))
         run.attempts += 1
+        told_before = len(run.request_ids)
         started = time.monotonic()
         outcome: Outcome | None = None  # no reply
         usage, cost = Usage(), Cost()
@@ -37,11 +39,13 @@ class Account:
         except asyncio.CancelledError:
             outcome, cost = "cancelled", run.offer.cost(Usage())
             raise
-        except Exception:
+        except Exception as error:
             cost = run.offer.cost(Usage())
+            if isinstance(error, ProviderError) and error.request_id:
+                run.request_ids += (error.request_id,)
             raise
         finally:
-            request_id = run.request_ids[-1] if run.request_ids else None
+            request_id = next(iter(run.request_ids[told_before:]), None)
             self._settle(
                 attempt.settled(
                     outcome=outcome, seconds=time.monotonic() - started, usage=usage, cost=cost, request_id=request_id

@@ -20,6 +20,7 @@ class Converse:
         self._gateway: str | None = None  # whose ids these are
         self._containers: dict[str, str] = {}
         self._uploads: dict[tuple[str, str], str] = {}
+        self._uploading = asyncio.Lock()
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def __call__(self, run: Run, handler: Handler) -> Result:
@@ -52,11 +53,12 @@ class Converse:
 
     async def _upload(self, execution: Execution) -> tuple[str, ...]:
         ids = []
-        for file in execution.files:
-            content = (file.name, file.sha256 or "")
-            if content not in self._uploads:
-                self._uploads[content] = await self._transport.upload(file)
-            ids.append(self._uploads[content])
+        async with self._uploading:  # else runs that start together would each send the same file
+            for file in execution.files:
+                content = (file.name, file.sha256 or "")
+                if content not in self._uploads:
+                    self._uploads[content] = await self._transport.upload(file)
+                ids.append(self._uploads[content])
         return tuple(ids)
 
     async def _forget_ids(self, run: Run, error: Rejected) -> None:
@@ -64,10 +66,11 @@ class Converse:
         if run.container_id is None and not run.file_ids:
             raise error
         self._uploads.clear()
-        if run.execution.container and run.container_id and "container" in str(error):
+        if run.execution.container and run.container_id and error.param == "container":
             self._containers.pop(run.execution.container, None)
             run.container_id, run.decoder = None, None
-            await run.emit(Notice(f"container {run.execution.container!r} is new, its variables are gone: {error}"))
+            why = error.hint or str(error)
+            await run.emit(Notice(f"container {run.execution.container!r} is new, its variables are gone: {why}"))
 
     async def _notice_new_gateway(self, run: Run) -> None:
         base_url = (await self._transport.endpoint()).base_url

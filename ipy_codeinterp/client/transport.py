@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import socket
@@ -17,7 +18,15 @@ import aiohttp
 
 from ipy_codeinterp.client.chain import Run
 from ipy_codeinterp.dialects import messages, sse
-from ipy_codeinterp.errors import BadReply, GatewayLost, InterpError, NoIsolation, SandboxError, Unreachable
+from ipy_codeinterp.errors import (
+    BadAttachment,
+    BadReply,
+    GatewayLost,
+    InterpError,
+    NoIsolation,
+    SandboxError,
+    Unreachable,
+)
 from ipy_codeinterp.execution import File, Phase, Result, Step
 
 CONNECT_TIMEOUT = 10.0
@@ -76,8 +85,9 @@ class Transport:
         endpoint = await self._connect()
         await run.emit(Phase("queued"))
         sent = time.monotonic()
-        run.decoder = messages.Decoder(run.execution.body, run.execution.language)
         async with self._post(endpoint, "/v1/messages", data=_request(run)) as response:
+            run.decoder = messages.Decoder(run.execution.body, run.execution.language)  # from here on code may have run
+            run.request_ids += _request_id(response)
             run.timings = replace(run.timings, first_byte=time.monotonic() - sent)
             with _hung_up_on_cancel(response):
                 await self._read_events(response, run)
@@ -96,8 +106,7 @@ class Transport:
     async def upload(self, file: File) -> str:
         """Give the gateway a file; returns the id it has there."""
         form = aiohttp.FormData(quote_fields=False)  # names travel as they are, not %-encoded
-        assert file.path is not None
-        data = await asyncio.to_thread(file.path.read_bytes)
+        data = await asyncio.to_thread(_content, file)
         form.add_field("file", data, filename=file.name, content_type="application/octet-stream")
         async with self._post(await self._connect(), "/v1/files", data=form) as response:
             return str((await response.json())["id"])
@@ -133,6 +142,19 @@ class Transport:
         sock = socket.socket(family=family, type=kind, proto=proto)
         self._sockets.add(sock)
         return sock
+
+
+def _content(file: File) -> bytes:
+    """What is in `file` now. Raises `BadAttachment` where that is not what was asked with."""
+    if file.path is None:
+        raise BadAttachment(f"{file.name} is not on this machine", hint="fetch it, and attach the copy")
+    try:
+        data = file.path.read_bytes()
+    except OSError as error:
+        raise BadAttachment(f"{file.path} cannot be read: {error.strerror}", hint="attach it again") from None
+    if file.sha256 not in (None, hashlib.sha256(data).hexdigest()):
+        raise BadAttachment(f"{file.path} has changed since it was attached", hint="attach it again")
+    return data
 
 
 def _headers(endpoint: Endpoint, what: dict[str, Any]) -> dict[str, str]:
@@ -195,12 +217,17 @@ def _hung_up_on_cancel(response: aiohttp.ClientResponse):  # type: ignore[no-unt
         raise
 
 
+def _request_id(response: aiohttp.ClientResponse) -> tuple[str, ...]:
+    said = response.headers.get("request-id")
+    return (said,) if said else ()
+
+
 async def _error(response: aiohttp.ClientResponse) -> InterpError:
     try:
         body = await response.json(content_type=None)
     except (ValueError, aiohttp.ClientError):
         body = None
-    request_id = response.headers.get("request-id")
+    request_id = next(iter(_request_id(response)), None)
     error = body.get("error") if isinstance(body, dict) else None
     said: dict[str, Any] = error if isinstance(error, dict) else {}
     if said.get("type") == "no_isolation":

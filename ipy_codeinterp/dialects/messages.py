@@ -8,6 +8,7 @@ the header EXTENSION. Sources: the types of the `anthropic` SDK 2.12 and recorde
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -40,6 +41,7 @@ TOOLS = ("code_execution_20250522", BASH_TOOL, "code_execution_20260120", TOOL)
 MAX_TOKENS = 8192
 MOST_STANDARD_TEXT = 64_000  # characters of stdout and stderr in a reply whose outputs were streamed already
 PIECE = 1 << 16  # characters of code in one delta
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 # The way an error type of theirs becomes a class of ours; what is not listed is judged by its HTTP status.
 ERRORS: dict[str, type[ProviderError]] = {
@@ -273,13 +275,14 @@ def events_of(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def error_of(body: object, status: int, request_id: str | None = None) -> InterpError:
     """The error that a body (or an `error` event) means; relays send strings, HTML or nothing at all."""
     error = body.get("error") if isinstance(body, Mapping) else None
-    kind = error.get("type") if isinstance(error, Mapping) else None
-    words = error.get("message") if isinstance(error, Mapping) else (error or body)
+    said: Mapping[str, Any] = error if isinstance(error, Mapping) else {"message": error or body}
     fallback = (
         AuthenticationFailed if status in (401, 403) else Overloaded if status == 429 or status >= 500 else Rejected
     )
-    message = str(words or f"HTTP {status}")[:2000]
-    return ERRORS.get(str(kind), fallback)(message, status=status, request_id=request_id)
+    message = str(said.get("message") or f"HTTP {status}")[:2000]
+    return ERRORS.get(str(said.get("type")), fallback)(
+        message, hint=str(said.get("hint") or ""), status=status, param=said.get("param"), request_id=request_id
+    )
 
 
 # --- the gateway reads ----------------------------------------------------------------------------
@@ -526,7 +529,7 @@ def _as_text(output: Output, name: str) -> str:
         case Stream():
             return output.text if output.name == name else ""
         case Error():
-            return "\n".join(output.traceback) + "\n" if name == "stderr" else ""
+            return _COLOURS.sub("", "\n".join(output.traceback)) + "\n" if name == "stderr" else ""
         case _:
             shown = output.kind == "execute_result" and name == "stdout"
             return f"{output.data['text/plain']}\n" if shown and "text/plain" in output.data else ""

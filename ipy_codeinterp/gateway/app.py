@@ -19,6 +19,7 @@ from ipy_codeinterp.gateway.sandbox import SANDBOX, Sandbox
 log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 TOKEN = web.AppKey("token", str)
+ID = web.RequestKey("id", str)
 OPEN_PATHS = ("/health",)
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
@@ -42,6 +43,7 @@ def make(sandbox: Sandbox, token: str) -> web.Application:
     app.router.add_get("/health/ready", ready)
     messages.add_routes(app)
     files.add_routes(app)
+    app.on_response_prepare.append(_name_response)
     app.on_startup.append(_open)
     app.on_cleanup.append(_close)
     return app
@@ -80,7 +82,7 @@ def _has_token(request: web.Request) -> bool:
 @web.middleware
 async def with_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Whatever goes wrong before the first byte becomes an error of the wire format."""
-    request_id = f"req_{secrets.token_hex(12)}"
+    request[ID] = request_id = f"req_{secrets.token_hex(12)}"
     try:
         return await handler(request)
     except web.HTTPException as error:
@@ -91,7 +93,8 @@ async def with_errors(request: web.Request, handler: Handler) -> web.StreamRespo
         return _error(503, str(error), request_id, hint=error.hint)
     except InterpError as error:
         status = (error.status if isinstance(error, ProviderError) else None) or 400
-        return _error(status, str(error), request_id, hint=error.hint)
+        param = error.param if isinstance(error, ProviderError) else None
+        return _error(status, str(error), request_id, hint=error.hint, param=param)
     except ConnectionError:
         raise
     except Exception as error:
@@ -99,11 +102,18 @@ async def with_errors(request: web.Request, handler: Handler) -> web.StreamRespo
         return _error(500, f"{type(error).__name__}: {error}", request_id)
 
 
-def _error(status: int, message: str, request_id: str, *, kind: str = "", hint: str = "") -> web.Response:
+def _error(
+    status: int, message: str, request_id: str, *, kind: str = "", hint: str = "", param: str | None = None
+) -> web.Response:
     body = encode_error(kind or KINDS.get(status, "api_error"), message, request_id)
-    if hint:
-        body["error"]["hint"] = hint
-    return web.json_response(body, status=status, headers={"request-id": request_id})
+    body["error"] |= {name: said for name, said in (("hint", hint), ("param", param)) if said}
+    return web.json_response(body, status=status)
+
+
+async def _name_response(request: web.Request, response: web.StreamResponse) -> None:
+    """Every response says which request it answers, as the vendor's do."""
+    if ID in request:
+        response.headers["request-id"] = request[ID]
 
 
 async def health(_: web.Request) -> web.Response:

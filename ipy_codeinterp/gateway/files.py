@@ -82,7 +82,7 @@ class Files:
         try:
             return self._kept[id]
         except KeyError:
-            raise Rejected(f"file not found: {id[:80]}", status=404) from None
+            raise Rejected(f"file not found: {id[:80]}", status=404, param="file") from None
 
     def remove(self, id: str) -> None:
         kept = self.find(id)

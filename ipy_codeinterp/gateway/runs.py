@@ -14,7 +14,7 @@ from ipy_codeinterp.errors import Rejected
 from ipy_codeinterp.execution import Clear, Display, File, Output, Update
 from ipy_codeinterp.gateway.files import Files, as_file
 from ipy_codeinterp.outputs import Collector
-from ipy_codeinterp.sandbox.container import Container, Job, Verdict, describe_exit
+from ipy_codeinterp.sandbox.container import Container, ContainerGone, Job, Verdict, describe_exit
 from ipy_codeinterp.sandbox.frames import Begun
 from ipy_codeinterp.sandbox.pool import Pool
 
@@ -52,9 +52,14 @@ async def place(pool: Pool, asked: Asked) -> AsyncIterator[Place]:
 def _existing(pool: Pool, id: str) -> Container:
     container = pool.find(id)
     if container is None:
-        why = pool.why_ended(id)
-        raise Rejected(f"container not found: {id[:80]}" + (f" ({why})" if why else ""), status=404)
+        raise not_found(pool, id)
     return container
+
+
+def not_found(pool: Pool, id: str) -> Rejected:
+    """The vendor's answer for a container that is not there, with the reason where it is known."""
+    why = pool.why_ended(id)
+    return Rejected(f"container not found: {id[:80]}", hint=why or "", status=404, param="container")
 
 
 class Passage:
@@ -71,16 +76,20 @@ class Passage:
 
     async def events(self) -> AsyncGenerator[Begun | Output | Update | Clear]:
         """Outputs as they come; the first thing is `Begun`. Raises `NotCode` instead when the text is none."""
-        async with contextlib.aclosing(self._place.container.run(self._job)) as events:
-            async for event in events:
-                if isinstance(event, Verdict):
-                    self._end(event)
-                    return
-                if not isinstance(event, Begun):
-                    self._collector.feed(event)
-                if isinstance(event, Display):
-                    self._keep_figure(event)
-                yield event
+        try:
+            async with contextlib.aclosing(self._place.container.run(self._job)) as events:
+                async for event in events:
+                    if isinstance(event, Verdict):
+                        self._end(event)
+                        return
+                    if not isinstance(event, Begun):
+                        self._collector.feed(event)
+                    if isinstance(event, Display):
+                        self._keep_figure(event)
+                    yield event
+        except ContainerGone as error:
+            self._pool.forget(self._place.id, str(error))
+            raise not_found(self._pool, self._place.id) from None
 
     @property
     def ran(self) -> Ran:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import keyword
 from collections.abc import Callable
 from typing import Any
 
@@ -69,7 +70,7 @@ def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
     except UsageError as error:
         raise BadUsage(f"{error} (%%interp? shows the flags)") from None
     options.timeout = _seconds(options.timeout)
-    if options.out is not None and not options.out.isidentifier():
+    if options.out is not None and (not options.out.isidentifier() or keyword.iskeyword(options.out)):
         raise BadUsage(f"--out {options.out}: not a variable's name")
     return options
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import deque
 from collections.abc import Callable
@@ -54,6 +55,7 @@ class InterpMagics(Magics):
         self._session = Session(self._settings(known))
         self._panel: Panel | None = None
         self._past: deque[Past] = deque(maxlen=MOST_PAST)
+        self._places = itertools.count(1)
 
     def _settings(self, known: Settings) -> Settings:
         return known.changed(**{name: getattr(self, name) for name in self.class_trait_names(config=True)})
@@ -138,7 +140,7 @@ class InterpMagics(Magics):
         view = View(
             self.shell,
             deterministic=is_deterministic(self.render),
-            place=f"interp-{id(self._session):x}-{execution.container or len(self._past)}",
+            place=self._place(execution.container),
             facts=facts,
         )
         try:
@@ -149,6 +151,10 @@ class InterpMagics(Magics):
             view.finish()
             if self._panel:
                 self._panel.refresh()
+
+    def _place(self, container: str | None) -> str:
+        """Where display ids of the code are valid: in its container, else in this cell only."""
+        return f"interp-{id(self._session):x}-{f'in {container}' if container else next(self._places)}"
 
     @property
     def _pause(self) -> Callable[[], None] | None:

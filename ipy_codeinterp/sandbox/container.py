@@ -23,6 +23,7 @@ from ipy_codeinterp.sandbox.capped import MOST_PRODUCED, Capped
 from ipy_codeinterp.sandbox.child import Child, Pipe
 
 INTERRUPT_GRACE = 2.0  # seconds that code has to end after an interrupt before it is killed
+SILENT_GRACE = 1.0  # seconds that a runner without its channel has to die by itself
 DEADLINE_GRACE = 0.2  # the same at the time limit: a container that yields keeps its variables
 MOST_FILE_BYTES = 100 << 20  # of all files that one run leaves
 QUEUED = 64  # frames read ahead; a reader that stops reading stops the program
@@ -72,6 +73,10 @@ class Verdict:
 Event = Output | Update | Clear | frames.Begun | Verdict
 
 
+class ContainerGone(SandboxError):
+    """The container is no more; the message says why. Nothing was run."""
+
+
 class Container:
     """One runner. Use `run()` again and again; `close()` at the end."""
 
@@ -81,6 +86,7 @@ class Container:
         self._lock = asyncio.Lock()
         self._settling: asyncio.Task[None] | None = None
         self._status: int | None = None
+        self._why_gone = "its interpreter died"
         self.last_used = time.monotonic()
 
     @property
@@ -94,6 +100,9 @@ class Container:
     async def run(self, job: Job) -> AsyncGenerator[Event]:
         """Run `job` after those that came before it; leaving early interrupts it."""
         await self._lock.acquire()
+        if not self.alive:  # it died while others were before us
+            self._lock.release()
+            raise ContainerGone(self._why_gone)
         run = _Run(self._child, job, next(self._numbers))
         try:
             async with contextlib.aclosing(run.events()) as events:
@@ -109,7 +118,8 @@ class Container:
     async def _settle(self, run: _Run) -> None:
         """After a cancelled run: give the code a moment to stop by itself, then make it."""
         try:
-            await run.stop(INTERRUPT_GRACE)
+            if not await run.stop(INTERRUPT_GRACE):
+                self._why_gone = "it did not stop when it was interrupted"
         finally:
             self.last_used = time.monotonic()
             self._lock.release()
@@ -176,16 +186,17 @@ class _Run:
                 await self._end_pumps()
                 self.over = True
 
-    async def stop(self, grace: float) -> None:
-        """Interrupt, drain and drop what still comes, kill when the grace is over."""
+    async def stop(self, grace: float) -> bool:
+        """Interrupt, drain and drop what still comes, kill when the grace is over. Whether it stopped by itself."""
         try:
             if self._pumps:  # else the code itself was cut in two on its way in
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(grace):
                         await self._interrupted()
-                        return
+                        return self._child_lives
             self._child.kill()
             await self._child.exited.wait()
+            return False
         finally:
             self.over = True
             await self._end_pumps()
@@ -239,11 +250,14 @@ class _Run:
                         self._begun.set()
                     if isinstance(received.frame, (frames.Done, frames.Refused)):
                         return
-        except (asyncio.IncompleteReadError, OSError):
-            await self._child.exited.wait()
+        except (asyncio.IncompleteReadError, OSError):  # it is about to die, or it will never speak again
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SILENT_GRACE):
+                    await self._child.exited.wait()
         except frames.Malformed:
-            self._child.kill()
-            await self._child.exited.wait()
+            pass
+        self._child.kill()
+        await self._child.exited.wait()
         await self._queue.put(None)
 
     async def _pump_pipe(self, name: StreamName, pipe: Pipe) -> None:

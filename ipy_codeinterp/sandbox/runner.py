@@ -593,13 +593,15 @@ def _limit_memory(size: int | None) -> None:
 
 
 def become(uid: int) -> None:
-    """Leave root for good; being dumpable again is what lets the code see its own /proc/self."""
+    """Leave root and its capabilities for good; being dumpable lets the code see its own /proc/self."""
     import ctypes
 
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
-    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE
+    libc = ctypes.CDLL(None)
+    libc.capset(struct.pack("Ii", 0x20080522, 0), bytes(24))  # those that a program started from here would inherit
+    libc.prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE
 
 
 def main(channel_fd: str, uid: str = "") -> None:
@@ -619,7 +621,7 @@ def main(channel_fd: str, uid: str = "") -> None:
     sys.path[0] = ""  # modules attached beside the code are importable, this folder is not
     sys.argv = [""]
     shell = make_shell(channel, screen)
-    shell.colors = "linux"
+    shell.colors = "neutral"  # readable on light and on dark
     preload(shell)
     shell.user_ns["exit"] = shell.user_ns["quit"] = sys.exit
     with contextlib.suppress(EOFError, OSError):

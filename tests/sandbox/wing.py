@@ -1,31 +1,29 @@
-"""The sandbox without a gateway: code goes into a real container, what came of it comes back."""
+"""The sandbox wing without a gateway: code goes into a real container, what came of it comes back."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from ipy_codeinterp.execution import Display, Error, Stream
+from ipy_codeinterp.execution import Clear, Display, Error, Output, Stream, Update
 from ipy_codeinterp.outputs import Collector
-from ipy_codeinterp.sandbox import environment, isolation
 from ipy_codeinterp.sandbox.child import Child
 from ipy_codeinterp.sandbox.container import Container, Event, Job, Verdict, start
 from ipy_codeinterp.sandbox.isolation import Isolation
-from ipy_codeinterp.sandbox.scratch import Scratch
+from ipy_codeinterp.sandbox.pool import Pool
 
+T = TypeVar("T")
 MEMORY = 1 << 30
 AGAINST_HANGS = 60.0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Ran:
     """What one run said, in order, and how it ended."""
 
-    events: list[Event] = field(default_factory=list)
+    events: list[Event]
 
     @property
     def verdict(self) -> Verdict:
@@ -37,36 +35,96 @@ class Ran:
         return self.verdict.outcome
 
     @property
-    def outputs(self) -> tuple[Any, ...]:
-        return Collector(event for event in self.events if isinstance(event, SHOWN)).outputs
+    def limit(self) -> str | None:
+        return self.verdict.limit and self.verdict.limit.name
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """What a notebook would hold at the end."""
+        return Collector(e for e in self.events if isinstance(e, (Stream, Display, Error, Update, Clear))).outputs
+
+    @property
+    def said(self) -> list[str]:
+        """The outputs in short: streams by their text, displays by their plain text, errors by their name."""
+        return [_short(output) for output in self.outputs]
 
     @property
     def stdout(self) -> str:
-        return self._text("stdout")
+        return "".join(e.text for e in self.events if isinstance(e, Stream) and e.name == "stdout")
 
     @property
     def stderr(self) -> str:
-        return self._text("stderr")
+        return "".join(e.text for e in self.events if isinstance(e, Stream) and e.name == "stderr")
 
     @property
     def error(self) -> Error | None:
-        return next((event for event in self.events if isinstance(event, Error)), None)
+        return next((e for e in self.events if isinstance(e, Error)), None)
 
     @property
-    def order(self) -> list[str]:
-        """Streams by their text, displays by their plain text, errors by their name; streams joined."""
-        return [_short(output) for output in self.outputs]
-
-    def _text(self, name: str) -> str:
-        return "".join(event.text for event in self.events if isinstance(event, Stream) and event.name == name)
+    def files(self) -> dict[str, bytes]:
+        return {file.name: file.data for file in self.verdict.files}
 
 
-def _short(output: Any) -> str:
+def _short(output: Output) -> str:
     match output:
-        case Stream(_, text):
-            return text
-        case Display(data):
-            return str(data.get("text/plain"))
-        case Error(ename):
-            return ename
-    raise AssertionError(output)
+        case Stream():
+            return output.text
+        case Display():
+            return str(output.data["text/plain"])
+        case Error():
+            return output.ename
+
+
+class Wing:
+    """Containers on an event loop of their own. `run()` uses one that is shared, and made anew when it has died."""
+
+    def __init__(self, isolation: Isolation) -> None:
+        self._isolation = isolation
+        self._runner = asyncio.Runner()
+        self._pool = Pool(isolation, size=1)
+        self._shared: Container | None = None
+        self.do(self._open())
+
+    async def _open(self) -> None:
+        self._pool.open()
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._runner.run(work)
+
+    def fresh(self) -> Container:
+        """A container nobody else uses; `end()` it."""
+        return self.do(self._pool.fresh())
+
+    def start(self) -> Container:
+        """The same, but started by this process as it is now."""
+
+        async def started() -> Container:
+            return await start(await Child.start(self._isolation))
+
+        return self.do(started())
+
+    def end(self, container: Container) -> None:
+        self.do(container.close())
+
+    def run(self, code: str, *, container: Container | None = None, **job: Any) -> Ran:
+        """Run `code` to its end, in the shared container unless one is given."""
+        return self.do(gather(container or self.shared, code, **job))
+
+    @property
+    def shared(self) -> Container:
+        if self._shared and not self._shared.alive:
+            self.end(self._shared)
+            self._shared = None
+        self._shared = self._shared or self.fresh()
+        return self._shared
+
+    def close(self) -> None:
+        if self._shared:
+            self.end(self._shared)
+        self.do(self._pool.close())
+        self._runner.close()
+
+
+async def gather(container: Container, code: str, **job: Any) -> Ran:
+    job = {"timeout": AGAINST_HANGS, "memory": MEMORY, **job}
+    return Ran([event async for event in container.run(Job(code, **job))])

@@ -124,7 +124,7 @@ def test_only_the_guilty_fails(store: Database, path: Path, guilty: Callable[[sq
 def test_nobody_waits(store: Database, path: Path) -> None:
     """A write whose caller was interrupted is made all the same, and the next ones too."""
     entered, go_on = threading.Event(), threading.Event()
-    store.write(lambda connection: entered.set() or go_on.wait(PATIENCE) and None)
+    store.write(lambda connection: entered.set() or (go_on.wait(PATIENCE) and None))
     entered.wait(PATIENCE)
     abandoned = store.write(row("a"))
 
@@ -177,7 +177,9 @@ def test_newer_version_is_untouched(store: Database, path: Path, mode: str) -> N
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("content", [b"not a database" * 1000, b"SQLite format 3\0" + b"\xff" * 8000], ids=["text", "torn"])
+@pytest.mark.parametrize(
+    "content", [b"not a database" * 1000, b"SQLite format 3\0" + b"\xff" * 8000], ids=["text", "torn"]
+)
 def test_corrupt_file_is_untouched(store: Database, path: Path, content: bytes) -> None:
     """A file that is no database is refused and stays as it is, to the byte."""
     path.parent.mkdir()

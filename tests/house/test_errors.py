@@ -1,0 +1,80 @@
+"""Errors: the tree that is drawn is the tree that is, and no foreign error slips through."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+
+import aiohttp
+import pytest
+
+from ipy_codeinterp import errors
+from ipy_codeinterp.client.transport import FOREIGN
+from ipy_codeinterp.errors import BadReply, InterpError, Unreachable
+
+OURS = [each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, InterpError)]
+THEIRS = [
+    each
+    for _, each in inspect.getmembers(aiohttp, inspect.isclass)
+    if issubclass(each, Exception) and not issubclass(each, Warning)
+]
+NOT_OF_A_REQUEST = {
+    "EofStream",
+    "WebSocketError",
+    "WSMessageTypeError",
+}  # raised inside readers and websockets, never by a request
+
+
+def drawn() -> Iterator[tuple[str, str, bool]]:
+    """Each class of the drawn tree, its parent, and whether it is said to be transient."""
+    path: list[str] = []
+    for line in (errors.__doc__ or "").splitlines():
+        if found := re.match(r"([│├└─ ]*)([A-Z]\w+)(?=\s{2,}|$)", line):
+            depth = len(found[1]) // 4
+            path[depth:] = [found[2]]
+            yield found[2], path[depth - 1] if depth else "Exception", line.endswith("  transient")
+
+
+@pytest.mark.parametrize("error", OURS, ids=lambda error: error.__name__)
+def test_drawn(error: type[InterpError]) -> None:
+    """Every error is in the tree, under its parent, and said to be transient when it is."""
+    places = {name: (parent, transient) for name, parent, transient in drawn()}
+
+    assert places[error.__name__] == (error.__mro__[1].__name__, error.transient)
+
+
+def test_nothing_else_is_drawn() -> None:
+    """The tree holds no error that does not exist."""
+    assert sorted(name for name, _, _ in drawn()) == sorted(error.__name__ for error in OURS)
+
+
+@pytest.mark.parametrize("error", OURS, ids=lambda error: error.__name__)
+def test_says_what_to_do(error: type[InterpError]) -> None:
+    """Every error carries a hint, and shows it in place of our frames."""
+    shown = "\n".join(error("what happened", **with_hint(error))._render_traceback_())
+
+    assert "what happened" in shown
+    assert "do this" in shown
+    assert error.__doc__
+
+
+def with_hint(error: type[InterpError]) -> dict[str, object]:
+    return {"hints": ["do this"]} if issubclass(error, errors.CodeError) else {"hint": "do this"}
+
+
+@pytest.mark.parametrize("theirs", THEIRS, ids=lambda theirs: theirs.__name__)
+def test_foreign(theirs: type[Exception]) -> None:
+    """Every exception that aiohttp can raise for a request means one of ours."""
+    if theirs.__name__ in NOT_OF_A_REQUEST:
+        pytest.skip("not of a request")
+
+    ours = next((mine for foreign, mine in FOREIGN if issubclass(theirs, foreign)), None)
+
+    assert ours in (BadReply, Unreachable)
+
+
+@pytest.mark.parametrize("theirs", [OSError, ConnectionResetError, TimeoutError], ids=lambda theirs: theirs.__name__)
+def test_systems_errors(theirs: type[Exception]) -> None:
+    """What the system raises for a connection means that nobody was reached."""
+    assert next(mine for foreign, mine in FOREIGN if issubclass(theirs, foreign)) is Unreachable

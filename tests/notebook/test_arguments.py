@@ -1,0 +1,98 @@
+"""The first line of a cell: what it may say, and how a mistake on it is answered."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import pytest
+
+from ipy_codeinterp.notebook.arguments import FLAGS, BadUsage, parse, with_arguments
+
+
+@with_arguments
+def magic(line: str) -> None:
+    """Run the cell."""
+
+
+def parsed(line: str) -> argparse.Namespace:
+    return parse(magic.parser, line)
+
+
+def test_nothing_said() -> None:
+    """A line without flags leaves everything to the settings."""
+    assert vars(parsed("")) == {
+        "model": None,
+        "language": "python",
+        "timeout": None,
+        "container": None,
+        "out": None,
+        "attach": [],
+        "no_raise_error": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        ("-m claude", "model", "claude"),
+        ("--model=claude@local", "model", "claude@local"),
+        ("-l py", "language", "py"),
+        ("-t 2.5", "timeout", 2.5),
+        ("--timeout 1e3", "timeout", 1000.0),
+        ("--container 'my box'", "container", "my box"),
+        ("-o result", "out", "result"),
+        ("--out größe", "out", "größe"),
+        ("--attach a.csv --attach 'b c.csv'", "attach", ["a.csv", "b c.csv"]),
+        ("--attach my_file.csv", "attach", ["my_file.csv"]),
+        ("--attach={x}$HOME", "attach", ["{x}$HOME"]),
+        ("--no-raise-error", "no_raise_error", True),
+        ("--no_raise_error", "no_raise_error", True),
+    ],
+)
+def test_flag(line: str, name: str, value: Any) -> None:
+    """A flag is understood in short, long, with =, quoted, and with _ for -."""
+    assert getattr(parsed(line), name) == value
+
+
+def test_lines_do_not_mix() -> None:
+    """What one cell attaches is not attached to the next."""
+    parsed("--attach a.csv")
+
+    assert parsed("--attach b.csv").attach == ["b.csv"]
+    assert parsed("").attach == []
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--modle claude", "unknown flag --modle: did you mean --model?"),
+        ("--mod claude", "unknown flag --mod: did you mean --model?"),
+        ("--no_raise_eror", "unknown flag --no-raise-eror: did you mean --no-raise-error?"),
+        ("--containr=a", "unknown flag --containr: did you mean --container?"),
+        ("--xyzzy", "unknown flag --xyzzy: known: "),
+        ("--", "unknown flag --: "),
+        ("-x", "-x"),
+        ("claude", "claude"),
+        ("--model", "expected one argument"),
+        ("--no-raise-error=1", "ignored explicit argument '1'"),
+        ("--attach 'a", "No closing quotation: --attach 'a"),
+        *[(f"--timeout={value}", "not a number of seconds") for value in ("soon", "0", "-1", "nan", "inf", "1e999")],
+        *[(f"--out {name}", "not a variable's name") for name in ("1a", "a.b", "a-b", "class", "None")],
+        ("--out ''", "not a variable's name"),
+    ],
+)
+def test_mistake(line: str, words: str) -> None:
+    """A mistake is one line that says what is wrong, with the nearest right spelling."""
+    with pytest.raises(BadUsage) as caught:
+        parsed(line)
+
+    assert words in str(caught.value)
+    assert caught.value._render_traceback_() == [f"UsageError: {caught.value}"]
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("names", [names for names, _ in FLAGS], ids=lambda names: names[-1])
+def test_help(names: tuple[str, ...]) -> None:
+    """Every flag is shown by `%%interp?`."""
+    assert all(name in magic.__doc__ for name in names)
