@@ -100,10 +100,12 @@ class _Passage(Generic[T]):
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._queued = 0  # characters, changed on the loop's thread only
         self._room = asyncio.Event()
+        self._begun = False
         self._ended = threading.Event()
         self._future: Future[T] = asyncio.run_coroutine_threadsafe(self._work(work), loop)
 
     async def _work(self, work: Work[T]) -> T:
+        self._begun = True
         try:
             return await work(self._emit)
         finally:
@@ -140,8 +142,13 @@ class _Passage(Generic[T]):
     def cancel(self) -> None:
         """Cancel the work and wait until its own clean-up is done: the future alone says so too early."""
         self._future.cancel()
-        self._loop.call_soon_threadsafe(self._taken, self._queued)
+        self._loop.call_soon_threadsafe(self._cancelled)
         self._ended.wait(CANCEL_TIMEOUT)
+
+    def _cancelled(self) -> None:
+        self._taken(self._queued)  # nobody reads on: let the work pass
+        if not self._begun:
+            self._ended.set()  # and now it never will
 
     def result(self) -> T:
         return self._future.result()

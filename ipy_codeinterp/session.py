@@ -66,29 +66,36 @@ class Session:
 
         `timeout` is seconds; `files` are paths, laid by name into the working folder. Raises `InterpError`.
         """
-        execution = self.execution(
-            code, model=model, language=language, container=container, timeout=timeout, files=files
-        )
+        how: dict[str, Any] = {"language": language, "container": container, "timeout": timeout}
+        # a file is read to know its content: not on the event loop
+        known = await asyncio.to_thread(attachments.read, files) if files else ()
+        execution = self.execution(code, model=model, files=known, **how)
         offer = catalog.find(execution.model or self.settings.model)
         return await self._client().execute(execution, offer, emit or _ignore)
 
     async def stream(self, code: str | Execution, **how: Any) -> AsyncIterator[Event | Result]:
         """Run `code` and yield its events while it runs; the last thing is the Result. Takes what `execute` takes."""
-        queue: asyncio.Queue[Event] = asyncio.Queue(64)
-        running = asyncio.create_task(self.execute(code, emit=queue.put, **how))
+        queue: asyncio.Queue[Event | None] = asyncio.Queue(64)
+
+        async def run() -> Result:
+            try:
+                return await self.execute(code, emit=queue.put, **how)
+            finally:
+                await queue.put(None)
+
+        running = asyncio.create_task(run())
         try:
-            while not (running.done() and queue.empty()):
-                getting = asyncio.ensure_future(queue.get())
-                await asyncio.wait({getting, running}, return_when=asyncio.FIRST_COMPLETED)
-                if getting.done():
-                    yield getting.result()
-                else:
-                    getting.cancel()
-            yield running.result()
+            while (event := await queue.get()) is not None:
+                yield event
+            yield await running
         finally:
             running.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await running
+            while not running.done():  # it may wait for room to say its last word
+                with contextlib.suppress(asyncio.QueueEmpty):
+                    queue.get_nowait()
+                await asyncio.wait({running}, timeout=0.01)
+            if not running.cancelled():
+                running.exception()
 
     async def map(
         self, codes: Iterable[str | Execution], *, concurrency: int = 8, ordered: bool = False, **how: Any
@@ -136,6 +143,7 @@ class Session:
 
         `pause` is called while there is nothing to show.
         """
+        self._check_open()
         return self._bridge.run(lambda emit: self.execute(code, emit=emit, **how), show or (lambda _: None), pause)
 
     async def fetch(self, file: File) -> bytes:
@@ -176,6 +184,7 @@ class Session:
 
     def start(self) -> None:
         """Start the local gateway now, in the background."""
+        self._check_open()
         self._gateway.start()
 
     async def __aenter__(self) -> Self:
@@ -215,12 +224,7 @@ class Session:
 
     def _client(self) -> Client:
         """The chain of the running loop: sockets belong to one loop."""
-        if os.getpid() != self._pid:
-            raise SandboxError(
-                "this process was forked from the one that opened the session", hint="open a Session of its own here"
-            )
-        if self._closed:
-            raise SandboxError("this session is closed", hint="open another: Session()")
+        self._check_open()
         loop = asyncio.get_running_loop()
         with self._lock:
             if loop not in self._clients:
@@ -228,6 +232,14 @@ class Session:
 
                 self._clients[loop] = Client(self._endpoint, self._database, self._settled)
             return self._clients[loop]
+
+    def _check_open(self) -> None:
+        if os.getpid() != self._pid:
+            raise SandboxError(
+                "this process was forked from the one that opened the session", hint="open a Session of its own here"
+            )
+        if self._closed:
+            raise SandboxError("this session is closed", hint="open another: Session()")
 
     async def _endpoint(self) -> Endpoint:
         from ipy_codeinterp.client.transport import Endpoint

@@ -94,7 +94,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     named = {f"{PREFIX}{field.name.upper()}": field.name for field in fields(Settings)}
     changes = {}
     for variable, value in environ.items():
-        if variable.startswith(PREFIX):
+        if variable.startswith(PREFIX) and value:
             name = registry.find("setting", variable, named)
             changes[name] = _read(name, value, variable)
     return replace(settings, **changes)

@@ -329,7 +329,6 @@ def test_stream_left(scripted: Scripted) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.xfail(reason="the task that waits for the next event is left behind")
 def test_stream_cancelled_leaves_no_task(scripted: Scripted) -> None:
     """A reader that is cancelled while it waits leaves no task behind."""
 

@@ -41,8 +41,9 @@ class Account:
             raise
         except Exception as error:
             cost = run.offer.cost(Usage())
-            if isinstance(error, ProviderError) and error.request_id:
-                run.request_ids += (error.request_id,)
+            if isinstance(error, ProviderError):
+                error.provider = run.offer.provider
+                run.request_ids += (error.request_id,) if error.request_id else ()
             raise
         finally:
             request_id = next(iter(run.request_ids[told_before:]), None)

@@ -31,13 +31,11 @@ from ipy_codeinterp.execution import File, Phase, Result, Step
 
 CONNECT_TIMEOUT = 10.0
 
-# What aiohttp and the system raise, and what it means to us; the first match counts.
+# What aiohttp raises (the system's errors too, in its own clothes), and what it means to us; the first match counts.
 FOREIGN: tuple[tuple[type[BaseException], type[InterpError]], ...] = (
     (aiohttp.ClientPayloadError, BadReply),
     (aiohttp.ClientResponseError, BadReply),
     (aiohttp.ClientError, Unreachable),
-    (TimeoutError, Unreachable),
-    (OSError, Unreachable),
 )
 
 

@@ -241,10 +241,13 @@ def _outcome(content: Mapping[str, Any], extra: Mapping[str, Any] | None) -> tup
 
 
 def _files(content: Mapping[str, Any], extra: Mapping[str, Any] | None) -> Iterator[File]:
-    named = {file["file_id"]: file for file in (extra or {}).get("files", ())}
-    for item in content.get("content") or ():
-        known = named.get(item["file_id"], {})
-        yield File(known.get("name", item["file_id"]), known.get("sha256"), known.get("size"), id=item["file_id"])
+    if extra:
+        for file in extra["files"]:
+            yield File(file["name"], file["sha256"], file["size"], id=file["file_id"])
+        return
+    items = content.get("content")
+    for item in items if isinstance(items, list) else ():  # what an editor shows is text
+        yield File(item["file_id"], id=item["file_id"])
 
 
 def _without_outputs(block: Mapping[str, Any]) -> dict[str, Any]:
@@ -327,7 +330,7 @@ def decode_request(body: object) -> Asked:
         stream=bool(body.get("stream")),
         characters=sum(len(text) for message in messages for text in _texts(message)),
         timeout=_positive(extension.get("timeout"), "timeout"),
-        memory=int(memory) if (memory := _positive((extension.get("limits") or {}).get("memory"), "memory")) else None,
+        memory=_memory(extension.get("limits")),
         keep=extension.get("keep") is not False,
     )
 
@@ -366,6 +369,15 @@ def _container_id(container: object) -> str | None:
     if container is not None and not isinstance(container, str):
         raise Rejected("container: a string or an object with an id")
     return container or None
+
+
+def _memory(limits: object) -> int | None:
+    if limits is None:
+        return None
+    if not isinstance(limits, Mapping):
+        raise Rejected(f"{FIELD}.limits: an object")
+    memory = _positive(limits.get("memory"), "limits.memory")
+    return None if memory is None else int(memory)
 
 
 def _positive(value: object, name: str) -> float | None:

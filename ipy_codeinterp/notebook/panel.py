@@ -138,4 +138,4 @@ def money(amount: Decimal) -> str:
 def seconds(duration: float | None) -> str:
     if duration is None:
         return UNKNOWN
-    return f"{duration * 1000:.0f} ms" if duration < 1 else f"{duration:.2f} s"
+    return f"{duration * 1000:.0f} ms" if duration < 0.9995 else f"{duration:.2f} s"

@@ -109,7 +109,7 @@ def test_last_user_message(content: Any, text: str) -> None:
         {"container": {"id": 5}},
         *[{messages.FIELD: {"timeout": value}} for value in (0, -1, "5", True, float("nan"), float("inf"))],
         {messages.FIELD: {"limits": {"memory": -1}}},
-        pytest.param({messages.FIELD: {"limits": [1]}}, marks=pytest.mark.xfail(raises=AttributeError)),
+        {messages.FIELD: {"limits": [1]}},
     ],
     ids=str,
 )
@@ -201,10 +201,8 @@ def decoded(events: Iterable[Any], sent: str = "x") -> messages.Reply:
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 @pytest.mark.parametrize("name", RUNS)
-def test_run_is_heard(name: str, way: Way, request: pytest.FixtureRequest) -> None:
+def test_run_is_heard(name: str, way: Way) -> None:
     """With our extension outputs, outcome, files, limit, time and isolation are heard as they were."""
-    if name == "time, with files":
-        request.applymarker(pytest.mark.xfail(reason="the error block of a time limit has no room for files"))
     ran = RUNS[name]
 
     reply = decoded(way(an_envelope(), ran))
@@ -488,11 +486,8 @@ def exchanges(path: Path) -> Iterator[list[Any]]:
 
 
 @pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.stem)
-def test_other_recordings(path: Path, request: pytest.FixtureRequest) -> None:
+def test_other_recordings(path: Path) -> None:
     """Other people's recordings, with thinking and editors between the blocks, are understood as well."""
-    if "text_editor" in path.stem:
-        request.applymarker(pytest.mark.xfail(raises=BadReply, reason="what an editor views is text, not files"))
-
     for events in exchanges(path):
         reply = decoded(events)
 

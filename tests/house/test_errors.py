@@ -14,16 +14,13 @@ from ipy_codeinterp.client.transport import FOREIGN
 from ipy_codeinterp.errors import BadReply, InterpError, Unreachable
 
 OURS = [each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, InterpError)]
+# Raised inside readers and websockets, never by a request.
+NOT_OF_A_REQUEST = {"EofStream", "WebSocketError", "WSMessageTypeError"}
 THEIRS = [
     each
-    for _, each in inspect.getmembers(aiohttp, inspect.isclass)
-    if issubclass(each, Exception) and not issubclass(each, Warning)
+    for name, each in inspect.getmembers(aiohttp, inspect.isclass)
+    if issubclass(each, Exception) and not issubclass(each, Warning) and name not in NOT_OF_A_REQUEST
 ]
-NOT_OF_A_REQUEST = {
-    "EofStream",
-    "WebSocketError",
-    "WSMessageTypeError",
-}  # raised inside readers and websockets, never by a request
 
 
 def drawn() -> Iterator[tuple[str, str, bool]]:
@@ -66,15 +63,6 @@ def with_hint(error: type[InterpError]) -> dict[str, object]:
 @pytest.mark.parametrize("theirs", THEIRS, ids=lambda theirs: theirs.__name__)
 def test_foreign(theirs: type[Exception]) -> None:
     """Every exception that aiohttp can raise for a request means one of ours."""
-    if theirs.__name__ in NOT_OF_A_REQUEST:
-        pytest.skip("not of a request")
-
     ours = next((mine for foreign, mine in FOREIGN if issubclass(theirs, foreign)), None)
 
     assert ours in (BadReply, Unreachable)
-
-
-@pytest.mark.parametrize("theirs", [OSError, ConnectionResetError, TimeoutError], ids=lambda theirs: theirs.__name__)
-def test_systems_errors(theirs: type[Exception]) -> None:
-    """What the system raises for a connection means that nobody was reached."""
-    assert next(mine for foreign, mine in FOREIGN if issubclass(theirs, foreign)) is Unreachable
