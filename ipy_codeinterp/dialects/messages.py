@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from ipy_codeinterp import languages
 from ipy_codeinterp.dialects import prompt
 from ipy_codeinterp.errors import AuthenticationFailed, BadReply, InterpError, Overloaded, ProviderError, Rejected
 from ipy_codeinterp.execution import (
@@ -308,7 +309,10 @@ class Asked:
 
 
 def decode_request(body: object) -> Asked:
-    """Raises `Rejected` with the vendor's kind of message for a request it would refuse too."""
+    """Raises `Rejected` with the vendor's kind of message for a request it would refuse too.
+
+    And `UnknownName` for a language that nobody runs here.
+    """
     if not isinstance(body, Mapping):
         raise Rejected("the body is not a JSON object")
     model, messages = body.get("model"), body.get("messages")
@@ -320,6 +324,7 @@ def decode_request(body: object) -> Asked:
         raise Rejected("messages: at least one message is required")
     extension = body.get(FIELD)
     extension = extension if isinstance(extension, Mapping) else {}
+    languages.find(str(extension.get("language") or "python"))
     text, file_ids = _last_user_message(messages)
     return Asked(
         model=model,

@@ -44,6 +44,9 @@ async def place(pool: Pool, asked: Asked) -> AsyncIterator[Place]:
         pool.keep(id, container)
     try:
         yield Place(container, id, new=True)
+    except NotCode:
+        pool.forget(id, "it was made for text that is not code")  # nobody has heard of it
+        raise
     finally:
         if not asked.keep:
             pool.end(container)
