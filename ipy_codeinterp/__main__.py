@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from ipy_codeinterp.errors import InterpError, NoIsolation
 from ipy_codeinterp.execution import Result
 
 OK, CODE_RAISED, USAGE, NO_ISOLATION, LIMIT_OR_CRASH = range(5)
+INTERRUPTED, BROKEN_PIPE = 130, 141  # as shells say it: 128 and the number of the signal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,8 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(error, NO_ISOLATION)
     except InterpError as error:
         return _complain(error, USAGE)
+    except BrokenPipeError:  # whoever read our output has enough: there is nobody left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
 
 
 def parser() -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ipy_codeinterp.execution import Error, Limit
 
-MOST_CODE = 200_000  # characters of an earlier cell that are searched
+MOST_CODE = 200_000  # characters of an earlier cell that are kept and searched
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def _defines(code: str, name: str) -> bool:
     assigned = rf"\b{name}\b[^\n=]*(?<![=!<>])=(?!=)"
     declared = rf"\b(?:def|class) {name}\b|\bfor\b[^\n]*\b{name}\b[^\n]* in |\bas {name}\b"
     imported = rf"\bimport\b[^\n]*\b{name}\b"
-    return re.search(f"{assigned}|{declared}|{imported}", code[:MOST_CODE]) is not None
+    return re.search(f"{assigned}|{declared}|{imported}", code) is not None
 
 
 def _no_network(error: Error, _: Surroundings) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from ipy_codeinterp.execution import NOT_ISOLATED, Execution, Result
 from ipy_codeinterp.mime import safe_text
 from ipy_codeinterp.notebook import nest
 from ipy_codeinterp.notebook.arguments import VERBS, BadUsage, parse, with_arguments
-from ipy_codeinterp.notebook.hints import Past, Surroundings, hints
+from ipy_codeinterp.notebook.hints import MOST_CODE, Past, Surroundings, hints
 from ipy_codeinterp.notebook.panel import Panel
 from ipy_codeinterp.notebook.view import View, is_deterministic, result_html
 from ipy_codeinterp.session import Session
@@ -55,6 +56,7 @@ class InterpMagics(Magics):
         self._session = Session(self._settings(known))
         self._panel: Panel | None = None
         self._past: deque[Past] = deque(maxlen=MOST_PAST)
+        self._name = secrets.token_hex(4)
         self._places = itertools.count(1)
 
     def _settings(self, known: Settings) -> Settings:
@@ -107,7 +109,7 @@ class InterpMagics(Magics):
         if options.out:
             self.shell.user_ns[options.out] = result
         around = self._surroundings(execution, result)
-        self._past.append(Past(cell, execution.container))
+        self._past.append(Past(cell[:MOST_CODE], execution.container))
         error = failure(result, around)
         if error is None:
             return
@@ -154,7 +156,7 @@ class InterpMagics(Magics):
 
     def _place(self, container: str | None) -> str:
         """Where display ids of the code are valid: in its container, else in this cell only."""
-        return f"interp-{id(self._session):x}-{f'in {container}' if container else next(self._places)}"
+        return f"interp-{self._name}-{f'in {container}' if container else next(self._places)}"
 
     @property
     def _pause(self) -> Callable[[], None] | None:

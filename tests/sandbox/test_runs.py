@@ -15,7 +15,7 @@ import pytest
 
 from ipy_codeinterp.execution import Clear, Display, Stream, Update
 from ipy_codeinterp.sandbox.capped import MOST_PRODUCED
-from ipy_codeinterp.sandbox.container import Container, Input, Job, describe_exit
+from ipy_codeinterp.sandbox.container import Container, ContainerGone, Input, Job, describe_exit
 
 from .wing import MEMORY, Ran, Wing, gather
 
@@ -180,7 +180,8 @@ def test_killed_from_outside_is_a_crash(wing: Wing, fresh: Container) -> None:
 
     ran = wing.do(killed())
     assert (ran.outcome, ran.verdict.exit_status, ran.stdout) == ("crashed", -signal.SIGKILL, "on\n")
-    assert wing.run("1", container=fresh).outcome == "crashed"
+    with pytest.raises(ContainerGone):
+        wing.run("1", container=fresh)
 
 
 def newest_descendant(container: Container) -> int:
