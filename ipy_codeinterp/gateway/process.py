@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from ipy_codeinterp.errors import SandboxError
@@ -19,6 +20,7 @@ from ipy_codeinterp.settings import Settings
 
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 3.0
+PF_EXITING = 0x4  # Linux's flag of a process on its way out
 PASSED_ON = ("PATH", "LANG", "LD_LIBRARY_PATH", "TMPDIR")  # keys of providers live in the environment: it stays here
 
 
@@ -46,7 +48,7 @@ class GatewayProcess:
 
     @property
     def is_alive(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self._process is not None and self._process.poll() is None and not _is_exiting(self._process.pid)
 
     @property
     def known_address(self) -> Address | None:
@@ -120,6 +122,14 @@ class GatewayProcess:
         if self._words:
             self._words.close()
         self._process = self._words = self._address = None
+
+
+def _is_exiting(pid: int) -> bool:
+    """A process that is killed loses its sockets a moment before it can be waited for."""
+    try:
+        return bool(int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[6]) & PF_EXITING)
+    except OSError:
+        return True
 
 
 def _command(settings: Settings, owner: int) -> list[str]:

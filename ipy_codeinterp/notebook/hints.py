@@ -19,10 +19,14 @@ MOST_CODE = 200_000  # characters of an earlier cell that are kept and searched
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """An earlier cell: its code and the container it ran in."""
+    """An earlier cell: its code (as much as is searched) and the container it ran in."""
 
     code: str
     container: str | None
+
+    @classmethod
+    def of(cls, code: str, container: str | None) -> Past:
+        return cls(code[:MOST_CODE], container)
 
 
 @dataclass(frozen=True, slots=True)

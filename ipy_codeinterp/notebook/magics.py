@@ -21,7 +21,7 @@ from ipy_codeinterp.execution import NOT_ISOLATED, Execution, Result
 from ipy_codeinterp.mime import safe_text
 from ipy_codeinterp.notebook import nest
 from ipy_codeinterp.notebook.arguments import VERBS, BadUsage, parse, with_arguments
-from ipy_codeinterp.notebook.hints import MOST_CODE, Past, Surroundings, hints
+from ipy_codeinterp.notebook.hints import Past, Surroundings, hints
 from ipy_codeinterp.notebook.panel import Panel
 from ipy_codeinterp.notebook.view import View, is_deterministic, result_html
 from ipy_codeinterp.session import Session
@@ -109,7 +109,7 @@ class InterpMagics(Magics):
         if options.out:
             self.shell.user_ns[options.out] = result
         around = self._surroundings(execution, result)
-        self._past.append(Past(cell[:MOST_CODE], execution.container))
+        self._past.append(Past.of(cell, execution.container))
         error = failure(result, around)
         if error is None:
             return

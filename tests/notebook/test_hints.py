@@ -169,6 +169,6 @@ def test_nothing_to_say(tmp_path: Path, error: Error | None) -> None:
 
 def test_large_cell(tmp_path: Path) -> None:
     """Of a very large earlier cell only the beginning is looked at."""
-    past = Past("y" * MOST_CODE + "\nx = 1", None)
+    past = Past.of("y" * MOST_CODE + "\nx = 1", None)
 
     assert hints(name_error("x"), None, around(tmp_path, past)) == []
