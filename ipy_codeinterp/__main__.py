@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ipy_codeinterp import settings
-from ipy_codeinterp.errors import InterpError, NoIsolation
+from ipy_codeinterp.errors import InterpError, InvalidInput, NoIsolation, NotAllowed
 from ipy_codeinterp.execution import Result
 
 OK, CODE_RAISED, USAGE, NO_ISOLATION, LIMIT_OR_CRASH = range(5)
+FAILED = CODE_RAISED  # of doctor: something does not work
 INTERRUPTED, BROKEN_PIPE = 130, 141  # as shells say it: 128 and the number of the signal
 
 
@@ -23,8 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.verb(options))
     except NoIsolation as error:
         return _complain(error, NO_ISOLATION)
-    except InterpError as error:
+    except (InvalidInput, NotAllowed) as error:
         return _complain(error, USAGE)
+    except InterpError as error:
+        return _complain(error, LIMIT_OR_CRASH)
     except BrokenPipeError:  # whoever read our output has enough: there is nobody left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
@@ -62,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     gateway.add_argument("--port", type=int, default=0, help="listen here instead of on a free port")
     gateway.add_argument("--python", type=Path, metavar="PATH", help="the Python whose environment the code sees")
     gateway.add_argument("--cache-dir", type=Path, metavar="DIR", help="where the sandbox keeps its caches")
+    gateway.add_argument("--home", type=Path, metavar="DIR", help="a home folder to keep out of the sandbox")
     gateway.add_argument("--owner-fd", type=int, metavar="FD", help="end when the process of this pidfd ends")
     _add_isolation(gateway)
     gateway.set_defaults(verb=_gateway)
@@ -98,9 +102,9 @@ def _read(name: str) -> str:
         raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         return raw.decode("utf-8")
     except OSError as error:
-        raise InterpError(f"{name} cannot be read: {error.strerror}", hint="give a file of code, or -") from None
+        raise InvalidInput(f"{name} cannot be read: {error.strerror}", hint="give a file of code, or -") from None
     except UnicodeDecodeError as error:
-        raise InterpError(f"{name} is not UTF-8: {error}", hint="convert it first") from None
+        raise InvalidInput(f"{name} is not UTF-8: {error}", hint="convert it first") from None
 
 
 def _tell_end(result: Result) -> int:
@@ -118,6 +122,7 @@ def _gateway(options: argparse.Namespace) -> int:
             cache_dir=options.cache_dir or known.cache_dir,
             isolation=options.isolation or known.isolation,
             python=options.python or known.python,
+            home=options.home,
             port=options.port,
             as_json=options.json,
             owner_fd=options.owner_fd,
@@ -130,7 +135,8 @@ def _doctor(options: argparse.Namespace) -> int:
 
     findings = doctor.examine(settings.load())
     print(doctor.as_json(findings) if options.json else doctor.report(findings))
-    return NO_ISOLATION if any(finding.name == "isolation" and not finding.ok for finding in findings) else OK
+    failed = [finding.name for finding in findings if finding.ok is False]
+    return NO_ISOLATION if "isolation" in failed else FAILED if failed else OK
 
 
 def _complain(error: InterpError, status: int) -> int:

@@ -175,6 +175,7 @@ class Limit:
 
     def __str__(self) -> str:
         amount = f"{self.allowed / (1 << 20):g} MB" if self.unit == "bytes" else f"{self.allowed:g} {self.unit}"
+        amount = amount.removesuffix("s") if self.allowed == 1 else amount
         return f"{self.name} limit of {amount}"
 
 

@@ -24,7 +24,7 @@ from ipy_codeinterp.store.database import Database
 from ipy_codeinterp.store.ledger import Attempt, Meter
 
 if TYPE_CHECKING:  # aiohttp costs more to import than everything else here: only the first run pays for it
-    from ipy_codeinterp.client import Client
+    from ipy_codeinterp.client import Client, Ids
     from ipy_codeinterp.client.transport import Endpoint
 
 
@@ -42,7 +42,8 @@ class Session:
         self._gateway = GatewayProcess(self.settings)
         self._database = Database(self.settings.data_dir / "store.sqlite", limit=self.settings.data_limit << 20)
         self._bridge = Bridge()
-        self._clients: dict[asyncio.AbstractEventLoop, Client] = {}
+        self._clients: dict[object, Client] = {}  # by loop
+        self._ids: Ids | None = None
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._closed = False
@@ -71,7 +72,8 @@ class Session:
         known = await asyncio.to_thread(attachments.read, files) if files else ()
         execution = self.execution(code, model=model, files=known, **how)
         offer = catalog.find(execution.model or self.settings.model)
-        return await self._client().execute(execution, offer, emit or _ignore)
+        async with self._client() as client:
+            return await client.execute(execution, offer, emit or _ignore)
 
     async def stream(self, code: str | Execution, **how: Any) -> AsyncIterator[Event | Result]:
         """Run `code` and yield its events while it runs; the last thing is the Result. Takes what `execute` takes."""
@@ -103,6 +105,8 @@ class Session:
         """Run many; yield `(index, result)` as they finish, or in the order given with `ordered`.
 
         Takes what `execute` takes. At most `concurrency` run at a time, and no more are taken from `codes` ahead.
+        Code that raises is a Result like any other; one that could not be run at all (blank, say) raises here and
+        cancels what is still running.
         """
         if concurrency < 1:
             raise InvalidInput(f"concurrency = {concurrency} runs nothing", hint="use 1 or more")
@@ -116,11 +120,14 @@ class Session:
                 if not running:
                     return
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                waiting |= {running.pop(task): task.result() for task in done}
+                failures = [task for task in done if task.exception()]
+                waiting |= {running.pop(task): task.result() for task in done if task not in failures}
                 while waiting and (not ordered or following in waiting):
                     index = following if ordered else min(waiting)
                     yield index, waiting.pop(index)
                     following += 1
+                for task in failures:  # what has finished was given first
+                    task.result()
         finally:
             for task in running:
                 task.cancel()
@@ -150,7 +157,8 @@ class Session:
         """The content of a file that a run left (one of `result.files`)."""
         if file.id is None:
             raise InvalidInput(f"{file.name} was not left by a run", hint="give one of result.files")
-        return await self._client().transport.download(file.id)
+        async with self._client() as client:
+            return await client.transport.download(file.id)
 
     def execution(
         self,
@@ -164,20 +172,18 @@ class Session:
     ) -> Execution:
         """What is asked, checked. Raises `InvalidInput` for what cannot be run."""
         if isinstance(code, Execution):
-            return code
-        spoken = languages.find(language)
-        if is_blank(code, spoken.comment):
-            raise NothingToRun("nothing to run: there is no code", hint="write some code below the first line")
-        timeout = self.settings.timeout if timeout is None else timeout
-        if timeout is not None and not 0 < timeout < float("inf"):
-            raise InvalidInput(f"timeout of {timeout} seconds", hint="use a positive number")
-        return Execution(
-            code,
-            language=spoken.name,
-            model=model or self.settings.model,
-            container=container,
-            timeout=timeout,
-            files=attachments.read(files),
+            if (model, language, container, timeout, files) != (None, "python", None, None, ()):
+                raise InvalidInput("an Execution says itself how it is run", hint="make another: dataclasses.replace")
+            return _checked(code)
+        return _checked(
+            Execution(
+                code,
+                language=languages.find(language).name,
+                model=model or self.settings.model,
+                container=container,
+                timeout=self.settings.timeout if timeout is None else timeout,
+                files=attachments.read(files),
+            )
         )
 
     # --- life ---
@@ -188,6 +194,8 @@ class Session:
         self._gateway.start()
 
     async def __aenter__(self) -> Self:
+        self._check_open()
+        self._clients[asyncio.get_running_loop()] = self._new_client()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -222,16 +230,33 @@ class Session:
 
     # --- inside ---
 
-    def _client(self) -> Client:
-        """The chain of the running loop: sockets belong to one loop."""
+    @contextlib.asynccontextmanager
+    async def _client(self) -> AsyncIterator[Client]:
+        """The chain of the running loop: sockets belong to one loop.
+
+        It is kept for a loop that entered this session, and for our own; any other may end at any time, with nobody
+        to close what it leaves, so there it is made for one call.
+        """
         self._check_open()
         loop = asyncio.get_running_loop()
-        with self._lock:
-            if loop not in self._clients:
-                from ipy_codeinterp.client import Client
+        if loop is self._bridge.loop:
+            self._clients[loop] = self._clients.get(loop) or self._new_client()
+        if loop in self._clients:
+            yield self._clients[loop]
+            return
+        passing = self._clients[_Passing()] = self._new_client()
+        try:
+            yield passing
+        finally:
+            await passing.close()
+            self._clients = {key: client for key, client in self._clients.items() if client is not passing}
 
-                self._clients[loop] = Client(self._endpoint, self._database, self._settled)
-            return self._clients[loop]
+    def _new_client(self) -> Client:
+        from ipy_codeinterp.client import Client, Ids
+
+        with self._lock:
+            self._ids = self._ids or Ids()
+        return Client(self._endpoint, self._database, self._settled, self._ids)
 
     def _check_open(self) -> None:
         if os.getpid() != self._pid:
@@ -260,8 +285,23 @@ class Session:
             client.transport.abandon()
 
 
+class _Passing:
+    """The key of a client that is made for one call."""
+
+
 async def _ignore(_: Event) -> None:
     pass
+
+
+def _checked(execution: Execution) -> Execution:
+    if execution.kind != "code":
+        raise InvalidInput("a task in words needs a model, and there is none here", hint="send code")
+    if is_blank(execution.body, languages.find(execution.language).comment):
+        raise NothingToRun("nothing to run: there is no code", hint="write some code below the first line")
+    timeout = execution.timeout
+    if timeout is not None and not 0 < timeout < float("inf"):
+        raise InvalidInput(f"timeout of {timeout} seconds", hint="use a positive number")
+    return execution
 
 
 def is_blank(code: str, comment: str) -> bool:

@@ -18,7 +18,7 @@ PREFIX = "IPY_CODEINTERP_"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be set. The comment above a field is its documentation in docs/settings.md."""
+    """Everything that can be set. docs/settings.md has a line for each."""
 
     # which interpreter runs a cell that names none: local, claude
     model: str = "local"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ipy_codeinterp import __main__ as shell
-from ipy_codeinterp.errors import InterpError, NoIsolation
+from ipy_codeinterp.errors import InvalidInput, NoIsolation
 from ipy_codeinterp.execution import Clear, Display, Error, Event, Limit, Notice, Phase, Result, Stream
 
 SESSION = "ipy_codeinterp.session.Session"
@@ -61,7 +61,7 @@ def ends_in(monkeypatch: pytest.MonkeyPatch, result: Result | BaseException, *ev
     [
         pytest.param(Result("r", outcome="ok"), 0, "", id="ok"),
         pytest.param(Result("r", outcome="error"), 1, "", id="raised"),
-        pytest.param(InterpError("no", hint="do this"), 2, "InterpError: no\ndo this\n", id="usage"),
+        pytest.param(InvalidInput("no", hint="do this"), 2, "InvalidInput: no\ndo this\n", id="usage"),
         pytest.param(NoIsolation("no", hint="do this"), 3, "NoIsolation: no\ndo this\n", id="no isolation"),
         pytest.param(
             Result("r", outcome="limit", limit=Limit("time", 2.0, "seconds")),

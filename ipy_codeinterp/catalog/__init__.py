@@ -58,7 +58,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A model at a provider, written `claude@local`. `listed` prices the tokens, `free` says that nobody bills them."""
+    """A model at a provider, written `claude@local`. `listed` is whose list price its tokens are shown at."""
 
     model: str
     provider: str

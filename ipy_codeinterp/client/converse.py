@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import weakref
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 
 from ipy_codeinterp.client.chain import Handler, Run
 from ipy_codeinterp.client.transport import Transport
 from ipy_codeinterp.errors import GatewayLost, Rejected
 from ipy_codeinterp.execution import Execution, Notice, Result
 
+Locks = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str | None, asyncio.Lock]]
+UPLOADING = None  # no container is called so
+
+
+@dataclass(slots=True)
+class Ids:
+    """What one gateway calls our containers (by name) and files (by name and content); a session has one of these."""
+
+    gateway: str | None = None
+    containers: dict[str, str] = field(default_factory=dict)
+    uploads: dict[tuple[str, str], str] = field(default_factory=dict)
+    _locks: Locks = field(default_factory=weakref.WeakKeyDictionary)
+
+    def lock(self, name: str | None) -> asyncio.Lock:
+        """The lock of that name, of the running loop."""
+        locks = self._locks.setdefault(asyncio.get_running_loop(), {})
+        return locks.setdefault(name, asyncio.Lock())
+
 
 class Converse:
     """Middleware. Runs of one container pass one at a time, in the order they came."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, ids: Ids) -> None:
         self._transport = transport
-        self._gateway: str | None = None  # whose ids these are
-        self._containers: dict[str, str] = {}
-        self._uploads: dict[tuple[str, str], str] = {}
-        self._uploading = asyncio.Lock()
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._ids = ids
 
     async def __call__(self, run: Run, handler: Handler) -> Result:
         async with self._turn(run.execution.container):
@@ -38,7 +54,7 @@ class Converse:
 
     async def _converse(self, run: Run, handler: Handler) -> Result:
         name = run.execution.container
-        run.container_id = self._containers.get(name) if name else None
+        run.container_id = self._ids.containers.get(name) if name else None
         run.file_ids = await self._upload(run.execution)
         try:
             return await handler(run)
@@ -49,48 +65,48 @@ class Converse:
         """Also after an interrupt: our gateway names the container at the start of the stream."""
         id = (run.decoder and run.decoder.container) or run.container_id
         if name and id:
-            self._containers[name] = id
+            self._ids.containers[name] = id
 
     async def _upload(self, execution: Execution) -> tuple[str, ...]:
         ids = []
-        async with self._uploading:  # else runs that start together would each send the same file
+        async with self._ids.lock(UPLOADING):  # else runs that start together would each send the same file
             for file in execution.files:
                 content = (file.name, file.sha256 or "")
-                if content not in self._uploads:
-                    self._uploads[content] = await self._transport.upload(file)
-                ids.append(self._uploads[content])
+                if content not in self._ids.uploads:
+                    self._ids.uploads[content] = await self._transport.upload(file)
+                ids.append(self._ids.uploads[content])
         return tuple(ids)
 
     async def _forget_ids(self, run: Run, error: Rejected) -> None:
         """The gateway does not know an id any more: begin again with new ones, once, and say what that loses."""
         if run.container_id is None and not run.file_ids:
             raise error
-        self._uploads.clear()
+        self._ids.uploads.clear()
         if run.execution.container and run.container_id and error.param == "container":
-            self._containers.pop(run.execution.container, None)
+            self._ids.containers.pop(run.execution.container, None)
             run.container_id, run.decoder = None, None
             why = error.hint or str(error)
             await run.emit(Notice(f"container {run.execution.container!r} is new, its variables are gone: {why}"))
 
     async def _notice_new_gateway(self, run: Run) -> None:
         base_url = (await self._transport.endpoint()).base_url
-        if self._gateway not in (None, base_url):
-            if self._containers:
+        if self._ids.gateway not in (None, base_url):
+            if self._ids.containers:
                 await run.emit(Notice(f"the local gateway was started anew; lost containers: {self._names()}"))
-            self._containers.clear()
-            self._uploads.clear()
-        self._gateway = base_url
+            self._ids.containers.clear()
+            self._ids.uploads.clear()
+        self._ids.gateway = base_url
 
     def _with_lost_containers(self, hint: str) -> str:
-        return f"{hint}; lost containers: {self._names()}" if self._containers else hint
+        return f"{hint}; lost containers: {self._names()}" if self._ids.containers else hint
 
     def _names(self) -> str:
-        return ", ".join(sorted(self._containers))
+        return ", ".join(sorted(self._ids.containers))
 
     @contextlib.asynccontextmanager
     async def _turn(self, container: str | None) -> AsyncIterator[None]:
         if container is None:
             yield
             return
-        async with self._locks.setdefault(container, asyncio.Lock()):
+        async with self._ids.lock(container):
             yield

@@ -18,13 +18,14 @@ from ipy_codeinterp.gateway.files import FILES
 from ipy_codeinterp.gateway.runs import NotCode, Passage, Place, place
 from ipy_codeinterp.gateway.sandbox import SANDBOX
 from ipy_codeinterp.sandbox.container import Input, Job
+from ipy_codeinterp.sandbox.pool import IDLE_EXPIRY
 
 PING_EVERY = 15.0  # seconds of silence
 MOST_BODY = 128 << 20
 LONG = 1 << 20  # characters: more than this is not scanned on the event loop
 MOST_TIMEOUT = 24 * 3600.0
 NO_MODEL = "no model here: send code"
-CONTAINER_LIFE = timedelta(minutes=30)
+CONTAINER_LIFE = timedelta(seconds=IDLE_EXPIRY)
 
 
 def add_routes(app: web.Application) -> None:

@@ -113,7 +113,7 @@ class Passage:
         if verdict.refused:
             raise NotCode("no model here: send code")
         self._verdict = verdict
-        if not verdict.alive and not self._place.new:
+        if not verdict.alive and self._pool.find(self._place.id, dead=True):
             why = verdict.limit and f"it hit the {verdict.limit.name} limit"
             self._pool.forget(self._place.id, why or f"its interpreter ended: {describe_exit(verdict.exit_status)}")
 

@@ -26,9 +26,10 @@ class Ready:
 class Sandbox:
     """`open()` starts to look; `ready()` waits for it and raises `NoIsolation` when there is none."""
 
-    def __init__(self, *, wanted: str, python: Path | None, cache_dir: Path, pool_size: int) -> None:
+    def __init__(self, *, wanted: str, python: Path | None, home: Path | None, cache_dir: Path, pool_size: int) -> None:
         self._wanted = wanted
         self._python = python
+        self._home = home
         self._scratch = Scratch(cache_dir)
         self._pool_size = pool_size
         self._opening: asyncio.Task[Ready] | None = None
@@ -52,7 +53,7 @@ class Sandbox:
         return Ready(pool, found)
 
     def _look(self) -> tuple[environment.Environment, Isolation]:
-        found = environment.find(self._python)
+        found = environment.find(self._python, self._home)
         chosen = isolation.find(self._wanted, found, self._scratch)
         if isinstance(chosen, Bubblewrap):
             isolation.fill_caches(chosen)

@@ -14,6 +14,7 @@ from typing import TextIO
 
 from aiohttp import web
 
+from ipy_codeinterp.errors import InvalidInput
 from ipy_codeinterp.gateway import app
 from ipy_codeinterp.gateway.sandbox import Sandbox
 from ipy_codeinterp.sandbox import pool
@@ -28,6 +29,7 @@ class Options:
     cache_dir: Path
     isolation: str = "auto"
     python: Path | None = None
+    home: Path | None = None
     port: int = 0
     as_json: bool = False
     owner_fd: int | None = None
@@ -45,6 +47,7 @@ async def serve(options: Options, out: TextIO) -> None:
     sandbox = Sandbox(
         wanted=options.isolation,
         python=options.python,
+        home=options.home,
         cache_dir=options.cache_dir,
         pool_size=options.pool_size,
     )
@@ -54,7 +57,10 @@ async def serve(options: Options, out: TextIO) -> None:
     await runner.setup()
     try:
         site = web.TCPSite(runner, HOST, options.port, reuse_address=True)
-        await site.start()
+        try:
+            await site.start()
+        except (OSError, OverflowError) as error:
+            raise InvalidInput(f"port {options.port} cannot be used: {error}", hint="leave out --port") from None
         _announce(f"http://{HOST}:{runner.addresses[0][1]}", token, options.as_json, out)
         await stopped.wait()
     finally:

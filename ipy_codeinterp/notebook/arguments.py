@@ -11,7 +11,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_arguments
 from IPython.utils._process_common import arg_split
 
-from ipy_codeinterp import registry
+from ipy_codeinterp import catalog, registry
 from ipy_codeinterp.languages import LANGUAGES
 
 FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
@@ -35,6 +35,7 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     ),
 )
 
+MOST_TIMEOUT = 24 * 3600  # seconds
 VERBS = ("panel", "doctor", "help")
 
 
@@ -68,11 +69,17 @@ def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
     try:
         options = parser.parse_args(words)
     except UsageError as error:
-        raise BadUsage(f"{error} (%%interp? shows the flags)") from None
+        raise BadUsage(f"{error} ({_advice(words)})") from None
     options.timeout = _seconds(options.timeout)
     if options.out is not None and (not options.out.isidentifier() or keyword.iskeyword(options.out)):
         raise BadUsage(f"--out {options.out}: not a variable's name")
     return options
+
+
+def _advice(words: list[str]) -> str:
+    """Somebody who names a model without its flag is told the flag."""
+    model = next((word for word in words if word in catalog.profiles()), None)
+    return f"did you mean --model {model}?" if model else "%%interp? shows the flags"
 
 
 def _split(line: str) -> list[str]:
@@ -97,6 +104,6 @@ def _seconds(said: str | None) -> float | None:
         seconds = float(said)
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise BadUsage(f"--timeout {said}: not a number of seconds")
+    if not 0 < seconds <= MOST_TIMEOUT:
+        raise BadUsage(f"--timeout {said}: not a number of seconds up to {MOST_TIMEOUT} (a day)")
     return seconds

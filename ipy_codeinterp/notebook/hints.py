@@ -5,15 +5,20 @@ Each rule looks at one kind of error and gives at most one line. To add a rule, 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ipy_codeinterp.execution import Error, Limit
 
+INSIDE = "/tmp/input/"  # where attached files lie
+MOST_TEXT = 4000  # characters of an error that are looked at
+MOST_LINE = 500  # characters: longer ones are data
 MOST_CODE = 200_000  # characters of an earlier cell that are kept and searched
 
 
@@ -37,7 +42,7 @@ class Surroundings:
     folder: Path
     past: Sequence[Past]
     container: str | None = None
-    container_new: bool = False
+    is_new: bool = False
 
 
 Rule = Callable[[Error, Surroundings], str | None]
@@ -67,32 +72,39 @@ def _limit_hints(limit: Limit | None) -> Iterator[str]:
 def _missing_file(error: Error, around: Surroundings) -> str | None:
     if error.ename != "FileNotFoundError":
         return None
-    found = re.search(r"['\"]([^'\"\n]{1,400})['\"]\s*$", error.evalue)
-    if not found:
-        return None
-    path = Path(found[1])
-    try:
-        exists = (around.folder / path).is_file()
-    except (OSError, ValueError):
-        return None
-    if not exists:
-        return None
-    seen_as = "" if path.name == str(path) else f" (it appears as {path.name})"
-    return f"{path} is here but not in the sandbox: --attach {_quoted(str(path))}{seen_as}"
+    for said in _paths_in(error.evalue):
+        path = Path(said.removeprefix(INSIDE))
+        with contextlib.suppress(OSError, ValueError):
+            here = around.folder / path
+            if here.is_dir():
+                return f"the folder {path} is here but not in the sandbox: attach its files one by one, or a zip of it"
+            if here.is_file():
+                seen_as = "" if path.name == str(path) else f" (it appears as {path.name})"
+                return f"{path} is here but not in the sandbox: --attach {_quoted(str(path))}{seen_as}"
+    return None
+
+
+def _paths_in(text: str) -> list[str]:
+    """What may be a path: what is quoted, and what numpy says without quotes (`data.csv not found.`)."""
+    quoted = re.findall(r"['\"]([^'\"\n]{1,400})['\"]", text[:MOST_TEXT])
+    bare = re.match(r"(\S{1,400}) not found", text)
+    return [*reversed(quoted), *([bare[1]] if bare else [])]
 
 
 def _missing_module(error: Error, around: Surroundings) -> str | None:
-    found = re.match(r"No module named '([A-Za-z_]\w{0,100})", error.evalue)
+    found = re.match(r"No module named '([A-Za-z_]\w{0,100})(\.)?", error.evalue)
     if error.ename not in ("ModuleNotFoundError", "ImportError") or not found:
         return None
     name = found[1]
     if (around.folder / f"{name}.py").is_file():
         return f"{name}.py is here but not in the sandbox: --attach {name}.py"
     if (around.folder / name / "__init__.py").is_file():
-        return f"the package {name} is a folder here, not in the sandbox: install it (pip install ., not -e)"
-    if _is_importable_here(name):
-        return f"{name} is importable here but outside the environment (an editable install?): install it without -e"
-    return f"install it in the notebook, outside %%interp: !pip install {name} (the environment is mounted live)"
+        return f"the package {name} is a folder here, not in the sandbox: install it (%pip install ., not -e)"
+    if not _is_importable_here(name):
+        return f"install it in the notebook, outside %%interp: %pip install {name} (the environment is mounted live)"
+    if found[2]:
+        return None  # the package is there, it has no such part
+    return f"{name} is importable here but outside the environment (an editable install?): install it without -e"
 
 
 def _is_importable_here(name: str) -> bool:
@@ -108,24 +120,37 @@ def _missing_name(error: Error, around: Surroundings) -> str | None:
         return None
     name = found[1]
     earlier = next((past for past in reversed(around.past) if _defines(past.code, name)), None)
-    if earlier and earlier.container and around.container == earlier.container and around.container_new:
-        return (
-            f"container {around.container!r} is new (a restart ends containers): run the cell that makes {name} again"
-        )
-    if earlier:
-        where = f"{earlier.container}" if earlier.container else "NAME on both"
-        return f"{name} is from an earlier %%interp cell; each starts fresh: keep variables with --container {where}"
-    if name in around.namespace:
-        return f"{name} lives in the notebook, not in the sandbox: save it to a file and --attach that"
-    return None
+    if earlier is None:
+        return _lives_here(name, around.namespace)
+    if earlier.container and around.container == earlier.container:
+        again = f"run the cell that makes {name} again"
+        return f"container {around.container!r} is new (a restart ends containers): {again}" if around.is_new else None
+    where = earlier.container or "NAME on both"
+    return f"{name} is from an earlier %%interp cell; each starts fresh: keep variables with --container {where}"
+
+
+def _lives_here(name: str, namespace: Mapping[str, Any]) -> str | None:
+    if name not in namespace:
+        return None
+    value = namespace[name]
+    if isinstance(value, ModuleType):
+        as_name = "" if value.__name__ == name else f" as {name}"
+        return f"{name} is imported in the notebook, not in the sandbox: import {value.__name__}{as_name}"
+    if callable(value) and getattr(value, "__module__", None) == "__main__":
+        return f"{name} is defined in the notebook, not in the sandbox: define it in a %%interp cell"
+    return f"{name} lives in the notebook, not in the sandbox: save it to a file and --attach that"
 
 
 def _defines(code: str, name: str) -> bool:
-    """By its looks: parsing somebody's 20 MB cell here would cost minutes."""
-    assigned = rf"\b{name}\b[^\n=]*(?<![=!<>])=(?!=)"
-    declared = rf"\b(?:def|class) {name}\b|\bfor\b[^\n]*\b{name}\b[^\n]* in |\bas {name}\b"
-    imported = rf"\bimport\b[^\n]*\b{name}\b"
-    return re.search(f"{assigned}|{declared}|{imported}", code) is not None
+    """By its looks, line by line: parsing somebody's 20 MB cell here would cost minutes."""
+    word = re.compile(rf"\b{name}\b")
+    return any(len(line) <= MOST_LINE and word.search(line) and _binds(line, name) for line in code.splitlines())
+
+
+def _binds(line: str, name: str) -> bool:
+    assigned = rf"\b{name}\b[^=]*(?<![=!<>])=(?!=)"
+    declared = rf"\b(?:def|class|as|import) {name}\b|\bfor\b.*\b{name}\b.* in |\bimport\b.*\b{name}\b"
+    return re.search(f"{assigned}|{declared}", line) is not None
 
 
 def _no_network(error: Error, _: Surroundings) -> str | None:
@@ -137,7 +162,7 @@ def _no_network(error: Error, _: Surroundings) -> str | None:
 
 def _no_packages(error: Error, _: Surroundings) -> str | None:
     if error.ename == "PackagesAreReadOnly":
-        return "install in the notebook, outside %%interp: the environment is mounted live"
+        return "install in the notebook, outside %%interp: %pip install NAME (the environment is mounted live)"
     return None
 
 

@@ -105,11 +105,13 @@ class InterpMagics(Magics):
     def _cell(self, line: str, cell: str) -> None:
         options = parse(_parser(), line)
         execution = self._execution(options, cell)
-        result = self._run(execution)
+        try:
+            result = self._run(execution)
+        finally:
+            self._past.append(Past.of(cell, execution.container))
         if options.out:
             self.shell.user_ns[options.out] = result
         around = self._surroundings(execution, result)
-        self._past.append(Past.of(cell, execution.container))
         error = failure(result, around)
         if error is None:
             return
@@ -166,9 +168,9 @@ class InterpMagics(Magics):
         return Surroundings(
             namespace=self.shell.user_ns,
             folder=Path.cwd(),
-            past=tuple(self._past),
+            past=tuple(self._past)[:-1],  # without this one
             container=execution.container,
-            container_new=bool(result.container_new),
+            is_new=bool(result.container_new),
         )
 
     # --- verbs ---
@@ -176,6 +178,8 @@ class InterpMagics(Magics):
     def _verb(self, line: str) -> None:
         words = line.split()
         verb, rest = (words[0], words[1:]) if words else ("help", [])
+        if verb.startswith("-"):
+            raise BadUsage(f"%interp takes a verb ({', '.join(VERBS)}): code goes into a cell under %%interp {line}")
         if verb not in VERBS:
             raise BadUsage(f"unknown verb {verb!r}: {registry.suggestion(verb, VERBS)}")
         getattr(self, f"_verb_{verb}")(rest)

@@ -148,6 +148,7 @@ class _Run:
         self._capped = Capped()
         self._files: dict[str, bytearray] = {}
         self._file_bytes = 0
+        self._dropped_files: list[str] = []
         self._out_of_memory = False
         self._decoders: dict[StreamName, codecs.IncrementalDecoder] = {
             "stdout": codecs.getincrementaldecoder("utf-8")("replace"),
@@ -292,9 +293,15 @@ class _Run:
         return [frame] if isinstance(frame, (Clear, frames.Begun)) else []
 
     def _keep(self, piece: frames.FilePiece) -> None:
+        """Whole or not at all: a file that was cut would pass for the one the code wrote."""
+        if piece.name in self._dropped_files:
+            return
+        if self._file_bytes + len(piece.data) > MOST_FILE_BYTES:
+            self._file_bytes -= len(self._files.pop(piece.name, b""))
+            self._dropped_files.append(piece.name)
+            return
         self._file_bytes += len(piece.data)
-        if self._file_bytes <= MOST_FILE_BYTES:
-            self._files.setdefault(piece.name, bytearray()).extend(piece.data)
+        self._files.setdefault(piece.name, bytearray()).extend(piece.data)
 
     async def _rest(self) -> list[Event]:
         """What is still on its way once the code has ended, and the end of what was too long."""
@@ -308,7 +315,13 @@ class _Run:
         for name, pipe in pipes:
             if data := pipe.read_now():
                 shown += self._shown(self._as_stream(name, data))
-        return [*self._late, *shown, *self._capped.rest()]
+        return [*self._late, *shown, *self._capped.rest(), *self._dropped()]
+
+    def _dropped(self) -> list[Event]:
+        if not self._dropped_files:
+            return []
+        names = ", ".join(self._dropped_files)[:1000]
+        return [Stream("stderr", f"[not kept, more than {MOST_FILE_BYTES >> 20} MB of files: {names}]\n")]
 
     # --- the verdict ---
 
@@ -385,7 +398,7 @@ async def start(child: Child) -> Container:
     """A container around `child`, once its runner is warm."""
     try:
         await child.ready()
-    except (SandboxError, asyncio.CancelledError):
+    except BaseException:
         child.kill()
         await child.closed()
         raise

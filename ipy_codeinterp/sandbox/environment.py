@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pwd
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -58,12 +59,13 @@ def find(python: Path | None = None, home: Path | None = None) -> Environment:
         )
     user_base = Path(facts["user_base"]) if facts["user_site"] and os.path.isdir(facts["user_site"]) else None
     prefixes = _prefixes([*map(Path, facts["prefixes"]), *([Path(facts["user_site"])] if user_base else [])])
-    _refuse_home(prefixes, home or _home())
+    for place in (home, _home(os.environ.get("HOME")), _home(None)):
+        _refuse_home(prefixes, place)
     return Environment(
         python=executable,
         version=facts["version"],
         prefixes=prefixes,
-        secrets=tuple(p / n for p in prefixes for n in SECRET_NAMES if (p / n).is_file()),
+        secrets=_secrets(prefixes),
         user_base=user_base,
         has_bytecode=all(facts["cached"]),
         key=_key(executable, facts["version"], prefixes),
@@ -92,6 +94,12 @@ def _prefixes(paths: Iterable[Path]) -> tuple[Path, ...]:
     return tuple(sorted(p for p in wanted if not any(other in p.parents for other in wanted)))
 
 
+def _secrets(prefixes: tuple[Path, ...]) -> tuple[Path, ...]:
+    """What is to be masked. A link that leads out of what is mounted leads nowhere inside."""
+    found = {(prefix / name).resolve() for prefix in prefixes for name in SECRET_NAMES if (prefix / name).is_file()}
+    return tuple(sorted(path for path in found if any(prefix in path.parents for prefix in prefixes)))
+
+
 def _refuse_home(prefixes: Iterable[Path], home: Path | None) -> None:
     for prefix in prefixes:
         if home and (prefix == home or prefix in home.parents):
@@ -101,10 +109,11 @@ def _refuse_home(prefixes: Iterable[Path], home: Path | None) -> None:
             )
 
 
-def _home() -> Path | None:
+def _home(said: str | None) -> Path | None:
+    """The home folder that is said, else the one in the system's list of users; a user may be in neither."""
     try:
-        return Path.home()
-    except RuntimeError:  # a user without an entry and without HOME has none to protect
+        return Path(said) if said else Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
         return None
 
 

@@ -98,10 +98,10 @@ class Pool:
             self.forget(min(idle, key=lambda name: self._kept[name].last_used), "it was idle and its place was needed")
         self._kept[id] = container
 
-    def find(self, id: str) -> Container | None:
-        """The container kept under `id`, if it lives."""
+    def find(self, id: str, *, dead: bool = False) -> Container | None:
+        """The container kept under `id`, if it lives; with `dead` also if it does not."""
         container = self._kept.get(id)
-        if container and not container.alive:
+        if not dead and container and not container.alive:
             self.forget(id, "its interpreter died")
             return None
         return container
@@ -135,9 +135,10 @@ class Pool:
         try:
             async with self._at_once:
                 container = await start(await Child.start(self._isolation))
-        except SandboxError as error:
+        except (SandboxError, OSError) as error:  # OSError: no descriptors, no processes, no memory left
             if waiter := self._next_waiter():
-                waiter.set_exception(error)
+                known = isinstance(error, SandboxError)
+                waiter.set_exception(error if known else SandboxError(f"the sandbox did not start: {error}"))
             return
         if waiter := self._next_waiter():
             waiter.set_result(container)

@@ -311,7 +311,7 @@ class Outbox:
     def changed(self) -> list[str]:
         """Names that are new or different since the last call."""
         before, self._seen = self._seen, self._scan()
-        return [name for name, mark in self._seen.items() if before.get(name) != mark][:MOST_FILES]
+        return [name for name, mark in self._seen.items() if before.get(name) != mark]
 
     def _scan(self) -> dict[str, tuple[int, int, int]]:
         if not self._folder:
@@ -325,7 +325,11 @@ class Outbox:
         return dict(sorted(marks.items()))
 
     def send(self, channel: Channel) -> None:
-        for name in self.changed():
+        names = self.changed()
+        if dropped := names[MOST_FILES:]:
+            note = f"[{len(dropped)} files in $OUTPUT_DIR not kept: more than {MOST_FILES}]\n"
+            channel.output("stream", note.encode(), name="stderr")
+        for name in names[:MOST_FILES]:
             with contextlib.suppress(OSError), open(os.path.join(str(self._folder), name), "rb") as file:
                 piece = file.read(PIECE)
                 while True:
@@ -401,6 +405,11 @@ def make_shell(channel: Channel, screen: Screen) -> Any:
             """IPython would format each traceback a second time, for a history that nobody keeps here."""
             return {}
 
+        @contextlib.contextmanager
+        def _tee(self, channel: str) -> Iterator[None]:
+            """IPython would note what is printed a second time, for `%notebook`."""
+            yield
+
         def show_usage_error(self, exc: BaseException) -> None:
             self._showtraceback(type(exc), exc, [f"{type(exc).__name__}: {exc}"])
 
@@ -440,7 +449,7 @@ def make_shell(channel: Channel, screen: Screen) -> Any:
 
 
 class Forgotten(dict[int, list[Any]]):
-    """IPython would keep a second copy of all that is printed and shown, for `%notebook`."""
+    """IPython would keep a second copy of all that is shown, for `%notebook`."""
 
     def __missing__(self, _: int) -> list[Any]:
         return []
@@ -530,6 +539,7 @@ class Runner:
         self._interrupts = interrupts
         self._shell = shell
         self._outbox = Outbox(os.environ.get("OUTPUT_DIR"))
+        self._unwritten: OSError | None = None
 
     def serve(self) -> None:
         self._channel.send("ready")
@@ -541,8 +551,12 @@ class Runner:
                 self._run(head, body.decode("utf-8", "surrogatepass"))
 
     def _write_input(self, head: dict[str, Any], body: bytes) -> None:
-        with contextlib.suppress(OSError), open(head["name"], "ab" if head["append"] else "wb") as file:
-            file.write(body)
+        try:
+            with open(head["name"], "ab" if head["append"] else "wb") as file:
+                file.write(body)
+        except OSError as error:
+            error.filename = head["name"]
+            self._unwritten = error
 
     def _run(self, head: dict[str, Any], code: str) -> None:
         if head.get("parse") and not self._parses(code):
@@ -565,6 +579,10 @@ class Runner:
         try:
             self._interrupts.running = True
             self._channel.send("begin", run=self._channel.run)
+            if unwritten := self._unwritten:  # half a file is worse than none
+                self._unwritten = None
+                self._shell._showtraceback(OSError, unwritten, [f"attached file not written: {unwritten}"])
+                return "error"
             success = bool(self._shell.run_cell(code, store_history=True).success)
             self._screen.flush()
         except KeyboardInterrupt as error:  # between IPython's own nets

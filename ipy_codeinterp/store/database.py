@@ -133,7 +133,10 @@ class Database:
             return error
         return StoreError(
             f"results are not being kept: {error} ({self.path})",
-            hint="make room or set IPY_CODEINTERP_DATA_DIR to another folder",
+            hint=(
+                f"make room, raise IPY_CODEINTERP_DATA_LIMIT (now {self._limit >> 20} MB),"
+                " or set IPY_CODEINTERP_DATA_DIR to another folder"
+            ),
         )
 
 

@@ -1,4 +1,4 @@
-"""One sandbox for all tests of this folder: starting a container costs a second, running a cell in one nothing."""
+"""One sandbox for all tests of a module: starting a container costs a second, running a cell in one nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def bubblewrap(here: Environment, scratch: Scratch) -> Bubblewrap:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def wing(bubblewrap: Bubblewrap) -> Iterator[Wing]:
     wing = Wing(bubblewrap)
     yield wing
