@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import io
 import json
 import os
 import socket
@@ -105,7 +106,7 @@ class Transport:
         """Give the gateway a file; returns the id it has there."""
         form = aiohttp.FormData(quote_fields=False)  # names travel as they are, not %-encoded
         data = await asyncio.to_thread(_content, file)
-        form.add_field("file", data, filename=file.name, content_type="application/octet-stream")
+        form.add_field("file", io.BytesIO(data), filename=file.name, content_type="application/octet-stream")
         async with self._post(await self._connect(), "/v1/files", data=form) as response:
             return str((await response.json())["id"])
 
@@ -156,11 +157,11 @@ def _content(file: File) -> bytes:
 
 
 def _headers(endpoint: Endpoint, what: dict[str, Any]) -> dict[str, str]:
-    is_json = isinstance(what.get("data"), bytes)
+    is_json = isinstance(what.get("data"), io.BytesIO)
     return endpoint.headers | ({"Content-Type": "application/json"} if is_json else {})
 
 
-def _request(run: Run) -> bytes:
+def _request(run: Run) -> io.BytesIO:
     limits: dict[str, Any] = {"memory": run.offer.memory}
     extension = {
         "language": run.execution.language,
@@ -171,7 +172,7 @@ def _request(run: Run) -> bytes:
     body = messages.encode_request(
         run.execution, run.offer.model, container=run.container_id, file_ids=run.file_ids, extension=extension
     )
-    return json.dumps(body).encode()
+    return io.BytesIO(json.dumps(body).encode())  # sent in pieces: a cell may be large
 
 
 def _parsed(data: str) -> Any:
