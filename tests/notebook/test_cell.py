@@ -118,7 +118,7 @@ def test_an_interrupt_stops_the_code_and_keeps_the_rest(kernel: Any) -> None:
         ("--mod claude", "unknown flag --mod: did you mean --model?"),
         ("--model claud", "unknown model 'claud': did you mean claude?"),
         ("--language pyton", "unknown language 'pyton': did you mean python?"),
-        ("--timeout never", "--timeout never: not a number of seconds"),
+        ("--timeout never", "--timeout never: not a number of seconds up to 86400 (a day)"),
     ],
 )
 def test_a_wrong_line_is_one_line_with_the_right_spelling(kernel: Any, line: str, message: str) -> None:
