@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from ipy_codeinterp.execution import Display, Output, Stream, Update
+from ipy_codeinterp.execution import Display, Error, Output, Stream, Update
 
 SHOWN_TEXT = 1 << 20  # characters of streams: half from the beginning, half from the end
 SHOWN_DISPLAYS = 64 << 20  # bytes
 MOST_DISPLAYS = 2000
+MOST_ERRORS = 20
 MOST_PRODUCED = 1 << 30  # bytes of any kind: more ends the run
 
 
@@ -25,6 +26,8 @@ class Capped:
         self._displays_left = MOST_DISPLAYS
         self._display_bytes_left = SHOWN_DISPLAYS
         self._displays_dropped = 0
+        self._errors_left = MOST_ERRORS
+        self._last_error: Error | None = None
 
     def feed(self, output: Output | Update, size: int) -> Iterator[Output | Update]:
         """What of `output` (`size` bytes on the wire) is to be shown now."""
@@ -34,20 +37,25 @@ class Capped:
         elif isinstance(output, (Display, Update)):
             if self._takes_display(size):
                 yield output
-        else:
+        elif self._errors_left > 0:
+            self._errors_left -= 1
             yield output
+        else:
+            self._last_error = output  # the one the run ended with is never lost
 
     @property
     def over(self) -> bool:
         return self.produced > MOST_PRODUCED
 
-    def rest(self) -> Iterator[Stream]:
-        """The end of the streams, after a line that says how much is missing."""
+    def rest(self) -> Iterator[Stream | Error]:
+        """The end of the streams, after a line that says how much is missing, and the last error."""
         if self._dropped:
             yield Stream("stdout", f"\n[... {self._dropped:,} characters not shown ...]\n")
         yield from self._tail
         if self._displays_dropped:
             yield Stream("stderr", f"[{self._displays_dropped:,} displays not shown: too many or too large]\n")
+        if self._last_error:
+            yield self._last_error
 
     def _feed_text(self, stream: Stream) -> Iterator[Stream]:
         head, tail = stream.text[: self._head_left], stream.text[self._head_left :]

@@ -311,10 +311,11 @@ def test_a_fork_that_runs_on_is_not_a_second_interpreter(wing: Wing) -> None:
 def test_programs_left_behind_end_with_the_container(wing: Wing, fresh: Container) -> None:
     """A daemon that was started in a session of its own is gone when the container is closed."""
     mark = f"600.{os.getpid()}"
-    ran = wing.run(
-        f"import subprocess\nsubprocess.Popen(['sleep', '{mark}'], start_new_session=True);", container=fresh
-    )
-    assert ran.outcome == "ok"
+    code = f"""
+    import subprocess
+    left = subprocess.Popen(["sleep", "{mark}"], start_new_session=True)
+    while b"sleep" not in open(f"/proc/{{left.pid}}/cmdline", "rb").read(): pass"""
+    assert wing.run(code, container=fresh).outcome == "ok"
     assert programs(mark)
     wing.end(fresh)
     assert not programs(mark)
