@@ -317,7 +317,7 @@ class Result:
         if self.limit:
             words.append(f"{self.limit.name} limit")
         if self.error:
-            words.append(self.error.ename)
+            words.append(ascii(self.error.ename)[1:-1])  # the code chose it: it may hold anything
         if self.timings.total is not None:
             words.append(f"{self.timings.total:.3f} s")
         if self.stdout:

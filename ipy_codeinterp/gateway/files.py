@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import mimetypes
+import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import IO, Any
+from typing import Any
 
 from aiohttp import BodyPartReader, web
 
@@ -24,12 +26,44 @@ from ipy_codeinterp.sandbox.frames import file_name
 
 MOST_UPLOAD = 100 << 20  # bytes of one file
 MOST_KEPT = 1 << 30  # bytes of all: beyond that the oldest go
+MOST_FILES = 10_000
+SPOOL_SIZE = 64 << 20  # bytes: a fuller one takes no more, and goes with the last file in it
 PIECE = 1 << 20
+
+
+class Spool:
+    """An unlinked temporary file that holds many: a descriptor for each would soon be one too many."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="ipy-codeinterp-")  # noqa: SIM115 - closed with its last content
+        self.size = 0
+        self.contents = 0
+
+    def append(self, pieces: Iterable[bytes]) -> int:
+        """Where the content begins."""
+        start = self.size
+        for piece in pieces:
+            self._file.write(piece)
+            self.size += len(piece)
+        self._file.flush()
+        self.contents += 1
+        return start
+
+    def read(self, start: int, size: int) -> bytes:
+        content = bytearray()
+        while len(content) < size and (
+            piece := os.pread(self._file.fileno(), size - len(content), start + len(content))
+        ):
+            content += piece
+        return bytes(content)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A file and its content."""
+    """A file, and where its content is."""
 
     id: str
     name: str
@@ -37,11 +71,11 @@ class Kept:
     size: int
     created: datetime
     downloadable: bool
-    content: IO[bytes]
+    spool: Spool
+    start: int
 
     def read(self) -> bytes:
-        self.content.seek(0)
-        return self.content.read()
+        return self.spool.read(self.start, self.size)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -56,25 +90,24 @@ class Kept:
 
 
 class Files:
-    """The files of one gateway."""
+    """The files of one gateway; the oldest go when there are too many."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Kept] = {}
         self._size = 0
+        self._spool: Spool | None = None
+        self._lock = threading.Lock()  # uploads are written on threads
 
-    def add(self, name: str, pieces: Iterator[bytes] | list[bytes], *, downloadable: bool) -> Kept:
-        content, digest, size = tempfile.TemporaryFile(prefix="ipy-codeinterp-"), hashlib.sha256(), 0  # noqa: SIM115 - kept open
-        for piece in pieces:
-            content.write(piece)
-            digest.update(piece)
-            size += len(piece)
-        content.flush()
-        id = f"file_{secrets.token_hex(12)}"
-        kept = Kept(id, name, digest.hexdigest(), size, datetime.now(UTC), downloadable, content)
-        self._kept[id] = kept
-        self._size += size
-        while self._size > MOST_KEPT and len(self._kept) > 1:
-            self.remove(next(iter(self._kept)))
+    def add(self, name: str, data: bytes, *, downloadable: bool) -> Kept:
+        with self._lock:
+            spool = self._spool_for_more()
+            start = spool.append([data])
+            id, digest = f"file_{secrets.token_hex(12)}", hashlib.sha256(data).hexdigest()
+            kept = Kept(id, name, digest, len(data), datetime.now(UTC), downloadable, spool, start)
+            self._kept[id] = kept
+            self._size += kept.size
+            while (self._size > MOST_KEPT or len(self._kept) > MOST_FILES) and len(self._kept) > 1:
+                self._remove(next(iter(self._kept)))
         return kept
 
     def find(self, id: str) -> Kept:
@@ -85,18 +118,30 @@ class Files:
             raise Rejected(f"file not found: {id[:80]}", status=404, param="file") from None
 
     def remove(self, id: str) -> None:
-        kept = self.find(id)
-        del self._kept[id]
-        self._size -= kept.size
-        kept.content.close()
+        self.find(id)
+        with self._lock:
+            self._remove(id)
 
     def all(self) -> list[Kept]:
         return list(self._kept.values())
 
     def close(self) -> None:
-        for kept in self._kept.values():
-            kept.content.close()
+        for spool in {kept.spool for kept in self._kept.values()}:
+            spool.close()
         self._kept.clear()
+
+    def _spool_for_more(self) -> Spool:
+        if self._spool is None or self._spool.size > SPOOL_SIZE:
+            self._spool = Spool()
+        return self._spool
+
+    def _remove(self, id: str) -> None:
+        kept = self._kept.pop(id)
+        self._size -= kept.size
+        kept.spool.contents -= 1
+        if not kept.spool.contents:
+            kept.spool.close()
+            self._spool = None if self._spool is kept.spool else self._spool
 
 
 FILES = web.AppKey("files", Files)
@@ -126,7 +171,7 @@ async def upload(request: web.Request) -> web.Response:
         name = file_name(part.filename or "")
     except ValueError as error:
         raise Rejected(f"file: {error}") from None
-    kept = await asyncio.to_thread(request.app[FILES].add, name, pieces, downloadable=False)
+    kept = await asyncio.to_thread(request.app[FILES].add, name, b"".join(pieces), downloadable=False)
     return web.json_response(kept.as_json())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from ipy_codeinterp.gateway.sandbox import SANDBOX
 from ipy_codeinterp.sandbox.container import Input, Job
 from ipy_codeinterp.sandbox.pool import IDLE_EXPIRY
 
+log = logging.getLogger(__name__)
 PING_EVERY = 15.0  # seconds of silence
 MOST_BODY = 128 << 20
 LONG = 1 << 20  # characters: more than this is not scanned on the event loop
@@ -114,12 +116,19 @@ async def _stream(
         headers={**_headers(), "Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
     )
     await response.prepare(request)
-    await response.write(b"".join(map(sse.encode, messages.encode_start(envelope))))
-    async with _pinging(response):
-        async for event in events:
-            if envelope.extended:
-                await response.write(sse.encode(messages.encode_output(event)))
-    await response.write(b"".join(map(sse.encode, messages.encode_end(envelope, passage.ran))))
+    try:
+        await response.write(b"".join(map(sse.encode, messages.encode_start(envelope))))
+        async with _pinging(response):
+            async for event in events:
+                if envelope.extended:
+                    await response.write(sse.encode(messages.encode_output(event)))
+        await response.write(b"".join(map(sse.encode, messages.encode_end(envelope, passage.ran))))
+    except ConnectionError:
+        raise
+    except Exception as error:  # the status has been sent: what went wrong is the stream's last word
+        log.exception("a stream failed")
+        said = messages.encode_error("api_error", f"{type(error).__name__}: {error}", envelope.message_id)
+        await response.write(sse.encode(said))
     await response.write_eof()
     return response
 

@@ -18,6 +18,8 @@ from ipy_codeinterp.sandbox.container import Container, ContainerGone, Job, Verd
 from ipy_codeinterp.sandbox.frames import Begun
 from ipy_codeinterp.sandbox.pool import Pool
 
+MOST_FIGURES = 100  # of one run that are files as well
+
 
 class NotCode(Rejected):
     """The text is not code, and there is no model here to make it so."""
@@ -120,7 +122,7 @@ class Passage:
     def _keep_figure(self, display: Display) -> None:
         """Each figure is a file as well, as the vendor has it."""
         encoded = display.data.get("image/png")
-        if isinstance(encoded, str):
+        if isinstance(encoded, str) and len(self._figures) < MOST_FIGURES:
             with contextlib.suppress(binascii.Error, ValueError):
                 name = f"figure-{len(self._figures) + 1}.png"
                 self._figures.append(self._keep(name, base64.b64decode(encoded)))
@@ -129,4 +131,4 @@ class Passage:
         return [self._keep(file.name, file.data) for file in verdict.files]
 
     def _keep(self, name: str, data: bytes) -> File:
-        return as_file(self._files.add(name, [data], downloadable=True))
+        return as_file(self._files.add(name, data, downloadable=True))

@@ -26,6 +26,7 @@ INTERRUPT_GRACE = 2.0  # seconds that code has to end after an interrupt before 
 SILENT_GRACE = 1.0  # seconds that a runner without its channel has to die by itself
 DEADLINE_GRACE = 0.2  # the same at the time limit: a container that yields keeps its variables
 MOST_FILE_BYTES = 100 << 20  # of all files that one run leaves
+MOST_FILES = 100
 QUEUED = 64  # frames read ahead; a reader that stops reading stops the program
 QUEUED_BYTES = 16 << 20  # in them
 
@@ -246,6 +247,7 @@ class _Run:
             while True:
                 received = await self._child.receive()
                 if received.run == self._number:
+                    self._refuse_out_of_turn(received.frame)
                     await self._queue.put(received)
                     if isinstance(received.frame, frames.Begun):
                         self._begun.set()
@@ -260,6 +262,13 @@ class _Run:
         self._child.kill()
         await self._child.exited.wait()
         await self._queue.put(None)
+
+    def _refuse_out_of_turn(self, frame: frames.Frame) -> None:
+        """Code begins once, and what has begun was code."""
+        if isinstance(frame, frames.Begun) and self._begun.is_set():
+            raise frames.Malformed("begun twice")
+        if isinstance(frame, frames.Refused) and (self._begun.is_set() or not self._job.must_parse):
+            raise frames.Malformed("refused out of turn")
 
     async def _pump_pipe(self, name: StreamName, pipe: Pipe) -> None:
         while data := await self._child.take(pipe):
@@ -296,7 +305,10 @@ class _Run:
         """Whole or not at all: a file that was cut would pass for the one the code wrote."""
         if piece.name in self._dropped_files:
             return
-        if self._file_bytes + len(piece.data) > MOST_FILE_BYTES:
+        crowded = piece.name not in self._files and len(self._files) >= MOST_FILES
+        if crowded and len(self._dropped_files) >= MOST_FILES:
+            return  # the names alone would fill our memory
+        if crowded or self._file_bytes + len(piece.data) > MOST_FILE_BYTES:
             self._file_bytes -= len(self._files.pop(piece.name, b""))
             self._dropped_files.append(piece.name)
             return
@@ -321,7 +333,7 @@ class _Run:
         if not self._dropped_files:
             return []
         names = ", ".join(self._dropped_files)[:1000]
-        return [Stream("stderr", f"[not kept, more than {MOST_FILE_BYTES >> 20} MB of files: {names}]\n")]
+        return [Stream("stderr", f"[not kept, more than {MOST_FILES} files or {MOST_FILE_BYTES >> 20} MB: {names}]\n")]
 
     # --- the verdict ---
 

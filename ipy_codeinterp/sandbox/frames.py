@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -22,6 +22,7 @@ MOST_BODY = 64 << 20  # a figure of 48 MB
 MOST_JSON = 4 << 20  # bytes of one value in a bundle that is JSON
 MOST_PIECE = 4 << 20  # bytes of a file or of text in one frame
 MOST_NAME = 255
+MOST_DEPTH = 100  # of JSON
 _NAME = re.compile(r"[^/\0]+")
 
 
@@ -127,7 +128,18 @@ def _bundle(head: dict[str, Any], body: bytes) -> dict[str, Any]:
 
 
 def _loads(text: bytes) -> Any:
-    return json.loads(text, parse_constant=lambda _: None)
+    """JSON without infinities, and not so deep that writing it again would fail."""
+    value = json.loads(text, parse_constant=lambda _: None)
+    level = [value]
+    for _ in range(MOST_DEPTH):
+        level = [inner for each in level for inner in _inside(each)]
+        if not level:
+            return value
+    raise ValueError("JSON that is nested too deep")
+
+
+def _inside(value: object) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _error(head: dict[str, Any], _: bytes) -> Error:
@@ -138,7 +150,8 @@ def _error(head: dict[str, Any], _: bytes) -> Error:
 
 
 def _file(head: dict[str, Any], body: bytes) -> FilePiece:
-    return FilePiece(file_name(_text(head["name"])), _piece(body), bool(head["more"]))
+    name = "".join(c if c.isprintable() else "_" for c in _text(head["name"]))
+    return FilePiece(file_name(name), _piece(body), bool(head["more"]))
 
 
 def _piece(body: bytes) -> bytes:
@@ -151,7 +164,8 @@ def _done(head: dict[str, Any], _: bytes) -> Done:
     exit_status = head["exit_status"]
     if not isinstance(exit_status, int):
         raise TypeError("exit status is not a number")
-    return Done(_one_of(head["status"], "ok", "error"), exit_status % 256)
+    status = _one_of(head["status"], "ok", "error")
+    return Done(status, exit_status % 256 or int(status != "ok"))
 
 
 # One row a kind of frame; the runner's docstring lists the same.

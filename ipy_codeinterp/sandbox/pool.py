@@ -134,7 +134,10 @@ class Pool:
     async def _start(self) -> None:
         try:
             async with self._at_once:
-                container = await start(await Child.start(self._isolation))
+                try:
+                    container = await start(await Child.start(self._isolation))
+                except SandboxError:  # killed from outside, say: once is no reason to give up
+                    container = await start(await Child.start(self._isolation))
         except (SandboxError, OSError) as error:  # OSError: no descriptors, no processes, no memory left
             if waiter := self._next_waiter():
                 known = isinstance(error, SandboxError)

@@ -49,6 +49,8 @@ FLUSH_AT = 1 << 16  # characters: more than this does not wait
 WAIT_FOR_PIPES = 0.5  # seconds: the most a frame waits for the host to read what was written past the frames
 NOTHING = bytes(4)  # zero, as ioctl writes it
 MOST_FILES = 100
+MOST_FILE = 100 << 20  # bytes of one: also of one that is mostly holes
+MOST_DEPTH = 90
 MOST_HEAD, MOST_BODY, MOST_JSON = 1 << 20, 64 << 20, 4 << 20  # bytes; the host takes no more
 MOST_ERROR = 1 << 15  # characters of an exception's text, and of one line of its traceback
 PRELOAD = ("numpy", "pandas", "matplotlib.pyplot")
@@ -120,8 +122,9 @@ class Channel:
 
     def show(self, type_: str, data: dict[str, Any], metadata: dict[str, Any] | None, **head: Any) -> None:
         """Send what `_repr_*_` methods gave."""
-        bundle = [(mime, *_encoded(value)) for mime, value in data.items()]
+        bundle = [(mime, *_encoded(value)) for mime, value in data.items() if not _is_deep(value)]
         bundle = [(mime, is_json, raw) for mime, is_json, raw in bundle if not is_json or len(raw) <= MOST_JSON]
+        metadata = {} if _is_deep(metadata) else metadata
         parts = [(mime, is_json, len(raw)) for mime, is_json, raw in bundle]
         self.output(type_, b"".join(raw for _, _, raw in bundle), parts=parts, metadata=metadata or {}, **head)
 
@@ -166,6 +169,20 @@ def _encoded(value: object) -> tuple[bool, bytes]:
     if isinstance(value, str):
         return False, value.encode("utf-8", "replace")
     return True, json.dumps(value, default=str).encode()
+
+
+def _is_deep(value: object) -> bool:
+    """Whether the host would refuse it: JSON nested deeper than anybody needs, or for ever."""
+    level = [value]
+    for _ in range(MOST_DEPTH):
+        level = [
+            x for v in level for x in (v.values() if isinstance(v, dict) else v if isinstance(v, (list, tuple)) else ())
+        ]
+        if not level:
+            return False
+        if len(level) > MOST_JSON:
+            break
+    return True
 
 
 def _write_all(fd: int, data: bytes) -> None:
@@ -326,10 +343,11 @@ class Outbox:
 
     def send(self, channel: Channel) -> None:
         names = self.changed()
-        if dropped := names[MOST_FILES:]:
-            note = f"[{len(dropped)} files in $OUTPUT_DIR not kept: more than {MOST_FILES}]\n"
+        fitting = [name for name in names if self._seen[name][1] <= MOST_FILE][:MOST_FILES]
+        if dropped := len(names) - len(fitting):
+            note = f"[{dropped} files in $OUTPUT_DIR not kept: more than {MOST_FILES}, or over {MOST_FILE >> 20} MB]\n"
             channel.output("stream", note.encode(), name="stderr")
-        for name in names[:MOST_FILES]:
+        for name in fitting:
             with contextlib.suppress(OSError), open(os.path.join(str(self._folder), name), "rb") as file:
                 piece = file.read(PIECE)
                 while True:
@@ -417,7 +435,7 @@ def make_shell(channel: Channel, screen: Screen) -> Any:
             self.errors_sent += 1
             screen.flush()
             lines = [str(line)[:MOST_ERROR] for line in stb]
-            channel.output("error", ename=etype.__name__, evalue=_text_of(evalue)[:MOST_ERROR], traceback=lines)
+            channel.output("error", ename=str(etype.__name__), evalue=_text_of(evalue)[:MOST_ERROR], traceback=lines)
 
         def _note_exit(self, value: SystemExit) -> None:
             code = value.code
@@ -458,7 +476,9 @@ class Forgotten(dict[int, list[Any]]):
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         return "<unprintable>"
 
 
@@ -641,6 +661,7 @@ def main(channel_fd: str, uid: str = "") -> None:
     shell = make_shell(channel, screen)
     shell.colors = "neutral"  # readable on light and on dark
     preload(shell)
+    shell.user_module.__spec__ = None  # multiprocessing looks for it
     shell.user_ns["exit"] = shell.user_ns["quit"] = sys.exit
     with contextlib.suppress(EOFError, OSError):
         Runner(channel, screen, interrupts, shell).serve()
