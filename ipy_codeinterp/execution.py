@@ -166,12 +166,16 @@ Event = Phase | CodeDelta | TextDelta | Output | Update | Clear | Restarted | No
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A wall the code ran into: `name` is time, memory, output or processes; figures in `unit`."""
+    """A wall the code ran into: `name` is time, memory, output, processes, disk, file size or open files.
+
+    `allowed` and `reached` are in `unit`; `line` is the line of the cell that was running, where that is known.
+    """
 
     name: str
     allowed: float
     unit: str
     reached: float | None = None
+    line: int | None = None
 
     def __str__(self) -> str:
         amount = f"{self.allowed / (1 << 20):g} MB" if self.unit == "bytes" else f"{self.allowed:g} {self.unit}"

@@ -127,5 +127,6 @@ async def ready(request: web.Request) -> web.Response:
         return web.json_response({"ready": False, "starting": True}, status=503)
     found = await sandbox.ready()
     pool = found.pool
-    facts = {"isolation": pool.isolation, "warm": pool.warm, "kept": pool.kept, "python": found.environment.version}
+    facts = {"isolation": pool.isolation, "zygote": pool.forks, "warm": pool.warm, "kept": len(pool.kept)}
+    facts |= {"python": found.environment.version}
     return web.json_response({"ready": True, **facts})

@@ -18,7 +18,7 @@ from ipy_codeinterp.errors import Rejected
 from ipy_codeinterp.gateway.files import FILES
 from ipy_codeinterp.gateway.runs import NotCode, Passage, Place, place
 from ipy_codeinterp.gateway.sandbox import SANDBOX
-from ipy_codeinterp.sandbox.container import Input, Job
+from ipy_codeinterp.sandbox.job import Input, Job
 from ipy_codeinterp.sandbox.pool import IDLE_EXPIRY
 
 log = logging.getLogger(__name__)

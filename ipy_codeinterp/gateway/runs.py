@@ -14,8 +14,10 @@ from ipy_codeinterp.errors import Rejected
 from ipy_codeinterp.execution import Clear, Display, File, Output, Update
 from ipy_codeinterp.gateway.files import Files, as_file
 from ipy_codeinterp.outputs import Collector
-from ipy_codeinterp.sandbox.container import Container, ContainerGone, Job, Verdict, describe_exit
+from ipy_codeinterp.sandbox.container import Container, ContainerGone
 from ipy_codeinterp.sandbox.frames import Begun
+from ipy_codeinterp.sandbox.job import Job, Verdict
+from ipy_codeinterp.sandbox.limits import describe_exit
 from ipy_codeinterp.sandbox.pool import Pool
 
 MOST_FIGURES = 100  # of one run that are files as well

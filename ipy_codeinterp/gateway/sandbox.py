@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ipy_codeinterp.sandbox import environment, isolation
+from ipy_codeinterp.sandbox import environment, isolation, sources
 from ipy_codeinterp.sandbox.isolation import Bubblewrap, Isolation
 from ipy_codeinterp.sandbox.pool import Pool
 from ipy_codeinterp.sandbox.scratch import Scratch
@@ -48,7 +48,7 @@ class Sandbox:
 
     async def _open(self) -> Ready:
         found, chosen = await asyncio.to_thread(self._look)
-        pool = Pool(chosen, size=self._pool_size)
+        pool = Pool(sources.of(chosen), size=self._pool_size)
         pool.open()
         return Ready(pool, found)
 

@@ -1,77 +1,19 @@
-"""A place that code runs in: one runner, one run at a time, and a verdict that only the host can give.
-
-A Job goes in; outputs come out while it runs; the last thing out is a Verdict. The verdict comes from the clock, the
-byte count and the kernel, and from the runner's own words only where those say nothing else.
-"""
+"""A place that code runs in: one runner, one run at a time, kept or thrown away."""
 
 from __future__ import annotations
 
 import asyncio
-import codecs
 import contextlib
 import itertools
-import signal
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
-from typing import Any
 
 from ipy_codeinterp.errors import SandboxError
-from ipy_codeinterp.execution import Clear, Display, Error, Limit, Outcome, Output, Stream, StreamName, Update
-from ipy_codeinterp.sandbox import frames
-from ipy_codeinterp.sandbox.capped import MOST_PRODUCED, Capped
-from ipy_codeinterp.sandbox.child import Child, Pipe
+from ipy_codeinterp.sandbox.child import Child
+from ipy_codeinterp.sandbox.job import Event, Job
+from ipy_codeinterp.sandbox.run import Run
 
 INTERRUPT_GRACE = 2.0  # seconds that code has to end after an interrupt before it is killed
-SILENT_GRACE = 1.0  # seconds that a runner without its channel has to die by itself
-DEADLINE_GRACE = 0.2  # the same at the time limit: a container that yields keeps its variables
-MOST_FILE_BYTES = 100 << 20  # of all files that one run leaves
-MOST_FILES = 100
-QUEUED = 64  # frames read ahead; a reader that stops reading stops the program
-QUEUED_BYTES = 16 << 20  # in them
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """A file to lay into the working folder before the code runs."""
-
-    name: str
-    data: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What is to be run. `timeout` in seconds, `memory` in bytes; `must_parse` refuses text that is not code."""
-
-    code: str = field(repr=False)
-    inputs: tuple[Input, ...] = ()
-    timeout: float | None = None
-    memory: int | None = None
-    must_parse: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LeftFile:
-    """A file that the code left in its output folder."""
-
-    name: str
-    data: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """How a run ended. `alive` says whether the container can be used again."""
-
-    outcome: Outcome
-    limit: Limit | None = None
-    exit_status: int | None = None
-    files: tuple[LeftFile, ...] = ()
-    seconds: float = 0.0
-    alive: bool = True
-    refused: bool = False
-
-
-Event = Output | Update | Clear | frames.Begun | Verdict
 
 
 class ContainerGone(SandboxError):
@@ -89,10 +31,15 @@ class Container:
         self._status: int | None = None
         self._why_gone = "its interpreter died"
         self.last_used = time.monotonic()
+        self.warm = False  # whether it was waiting when it was asked for
 
     @property
     def alive(self) -> bool:
-        return not self._child.exited.is_set()
+        return self._child.lives
+
+    @property
+    def language(self) -> str:
+        return self._child.language
 
     @property
     def busy(self) -> bool:
@@ -104,7 +51,7 @@ class Container:
         if not self.alive:  # it died while others were before us
             self._lock.release()
             raise ContainerGone(self._why_gone)
-        run = _Run(self._child, job, next(self._numbers))
+        run = Run(self._child, job, next(self._numbers))
         try:
             async with contextlib.aclosing(run.events()) as events:
                 async for event in events:
@@ -116,7 +63,7 @@ class Container:
             else:
                 self._settling = asyncio.create_task(self._settle(run))
 
-    async def _settle(self, run: _Run) -> None:
+    async def _settle(self, run: Run) -> None:
         """After a cancelled run: give the code a moment to stop by itself, then make it."""
         try:
             if not await run.stop(INTERRUPT_GRACE):
@@ -133,285 +80,3 @@ class Container:
                 await self._settling
         if self._status is None:
             self._status = await self._child.closed()
-
-
-class _Run:
-    """One job in one child: pumps its three outputs into a queue and judges its end."""
-
-    def __init__(self, child: Child, job: Job, number: int) -> None:
-        self.over = False
-        self._child = child
-        self._job = job
-        self._number = number
-        self._queue = _Ahead()
-        self._late: list[Event] = []  # what came after the interrupt at the time limit
-        self._pumps: list[asyncio.Task[None]] = []
-        self._capped = Capped()
-        self._files: dict[str, bytearray] = {}
-        self._file_bytes = 0
-        self._dropped_files: list[str] = []
-        self._out_of_memory = False
-        self._decoders: dict[StreamName, codecs.IncrementalDecoder] = {
-            "stdout": codecs.getincrementaldecoder("utf-8")("replace"),
-            "stderr": codecs.getincrementaldecoder("utf-8")("replace"),
-        }
-        self._begun = asyncio.Event()
-        self._started = time.monotonic()
-
-    async def events(self) -> AsyncGenerator[Event]:
-        verdict = None if await self._sent() else await self._time_is_up()
-        self._started = time.monotonic()
-        self._pumps = [
-            asyncio.create_task(self._pump_frames()),
-            asyncio.create_task(self._pump_pipe("stdout", self._child.stdout)),
-            asyncio.create_task(self._pump_pipe("stderr", self._child.stderr)),
-        ]
-        try:
-            while verdict is None:
-                received = await self._next()
-                if received is None:
-                    verdict = await self._time_is_up() if self._child_lives else await self._died()
-                elif isinstance(received.frame, (frames.Done, frames.Refused)):
-                    verdict = self._done(received.frame)
-                else:
-                    for event in self._shown(received):
-                        yield event
-                    if self._capped.over:
-                        verdict = await self._killed(Limit("output", MOST_PRODUCED, "bytes", self._capped.produced))
-            for event in await self._rest():
-                yield event
-            await self._end_pumps()
-            self.over = True
-            yield verdict
-        finally:
-            if not self._child_lives:
-                await self._end_pumps()
-                self.over = True
-
-    async def stop(self, grace: float) -> bool:
-        """Interrupt, drain and drop what still comes, kill when the grace is over. Whether it stopped by itself."""
-        try:
-            if self._pumps:  # else the code itself was cut in two on its way in
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(grace):
-                        await self._interrupted()
-                        return self._child_lives
-            self._child.kill()
-            await self._child.exited.wait()
-            return False
-        finally:
-            self.over = True
-            await self._end_pumps()
-
-    async def _interrupted(self) -> None:
-        signalled = False
-        while True:
-            if self._begun.is_set() and not signalled:  # before that nobody would hear it
-                self._child.interrupt()
-                signalled = True
-            received = await self._queue.get()
-            if received is None or isinstance(received.frame, (frames.Done, frames.Refused)):
-                return
-            if not isinstance(received.frame, Error):  # the interrupt itself is ours, not the code's
-                self._late += self._shown(received)
-
-    # --- in ---
-
-    async def _sent(self) -> bool:
-        """Whether the runner took it in time: code that only pretended to have ended keeps it from reading."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._job.timeout):
-                await self._send()
-                return True
-        return False
-
-    async def _send(self) -> None:
-        job = self._job
-        for pipe in (self._child.stdout, self._child.stderr):
-            pipe.read_now()  # what arrived between runs belongs to nobody
-        with contextlib.suppress(OSError):  # a child that died is noticed by its silence
-            for item in job.inputs:
-                await self._send_file(item)
-            head = {"type": "run", "run": self._number, "parse": job.must_parse, "memory": job.memory}
-            await self._child.send(head, job.code.encode("utf-8", "surrogatepass"))
-
-    async def _send_file(self, item: Input) -> None:
-        for start in range(0, max(len(item.data), 1), frames.MOST_PIECE):
-            piece = item.data[start : start + frames.MOST_PIECE]
-            await self._child.send({"type": "file", "name": item.name, "append": start > 0}, piece)
-
-    # --- out ---
-
-    async def _pump_frames(self) -> None:
-        try:
-            while True:
-                received = await self._child.receive()
-                if received.run == self._number:
-                    self._refuse_out_of_turn(received.frame)
-                    await self._queue.put(received)
-                    if isinstance(received.frame, frames.Begun):
-                        self._begun.set()
-                    if isinstance(received.frame, (frames.Done, frames.Refused)):
-                        return
-        except (asyncio.IncompleteReadError, OSError):  # it is about to die, or it will never speak again
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SILENT_GRACE):
-                    await self._child.exited.wait()
-        except frames.Malformed:
-            pass
-        self._child.kill()
-        await self._child.exited.wait()
-        await self._queue.put(None)
-
-    def _refuse_out_of_turn(self, frame: frames.Frame) -> None:
-        """Code begins once, and what has begun was code."""
-        if isinstance(frame, frames.Begun) and self._begun.is_set():
-            raise frames.Malformed("begun twice")
-        if isinstance(frame, frames.Refused) and (self._begun.is_set() or not self._job.must_parse):
-            raise frames.Malformed("refused out of turn")
-
-    async def _pump_pipe(self, name: StreamName, pipe: Pipe) -> None:
-        while data := await self._child.take(pipe):
-            await self._queue.put(self._as_stream(name, data))
-
-    def _as_stream(self, name: StreamName, data: bytes) -> frames.Received:
-        return frames.Received(self._number, Stream(name, self._decoders[name].decode(data)), len(data))
-
-    async def _next(self) -> frames.Received | None:
-        """The next frame, or None when the child is gone or the time is up."""
-        left = None if self._job.timeout is None else self._started + self._job.timeout - time.monotonic()
-        if left is not None and left <= 0:
-            return None
-        if not self._queue.empty():
-            return self._queue.get_nowait()
-        try:
-            async with asyncio.timeout(left):
-                return await self._queue.get()
-        except TimeoutError:
-            return None
-
-    def _shown(self, received: frames.Received) -> list[Event]:
-        frame = received.frame
-        if isinstance(frame, frames.FilePiece):
-            self._keep(frame)
-            return []
-        if isinstance(frame, Error) and frame.ename in MEMORY_ERRORS:
-            self._out_of_memory = True
-        if isinstance(frame, (Stream, Display, Error, Update)):
-            return list(self._capped.feed(frame, received.size))
-        return [frame] if isinstance(frame, (Clear, frames.Begun)) else []
-
-    def _keep(self, piece: frames.FilePiece) -> None:
-        """Whole or not at all: a file that was cut would pass for the one the code wrote."""
-        if piece.name in self._dropped_files:
-            return
-        crowded = piece.name not in self._files and len(self._files) >= MOST_FILES
-        if crowded and len(self._dropped_files) >= MOST_FILES:
-            return  # the names alone would fill our memory
-        if crowded or self._file_bytes + len(piece.data) > MOST_FILE_BYTES:
-            self._file_bytes -= len(self._files.pop(piece.name, b""))
-            self._dropped_files.append(piece.name)
-            return
-        self._file_bytes += len(piece.data)
-        self._files.setdefault(piece.name, bytearray()).extend(piece.data)
-
-    async def _rest(self) -> list[Event]:
-        """What is still on its way once the code has ended, and the end of what was too long."""
-        shown: list[Event] = []
-        while not self._queue.empty():
-            received = self._queue.get_nowait()
-            if received is not None:
-                shown += self._shown(received)
-            await asyncio.sleep(0)  # lets a pump put what it holds
-        pipes: tuple[tuple[StreamName, Pipe], ...] = (("stdout", self._child.stdout), ("stderr", self._child.stderr))
-        for name, pipe in pipes:
-            if data := pipe.read_now():
-                shown += self._shown(self._as_stream(name, data))
-        return [*self._late, *shown, *self._capped.rest(), *self._dropped()]
-
-    def _dropped(self) -> list[Event]:
-        if not self._dropped_files:
-            return []
-        names = ", ".join(self._dropped_files)[:1000]
-        return [Stream("stderr", f"[not kept, more than {MOST_FILES} files or {MOST_FILE_BYTES >> 20} MB: {names}]\n")]
-
-    # --- the verdict ---
-
-    @property
-    def _child_lives(self) -> bool:
-        return not self._child.exited.is_set()
-
-    def _done(self, frame: frames.Done | frames.Refused) -> Verdict:
-        if isinstance(frame, frames.Refused):
-            return self._verdict("error", refused=True)
-        if frame.status == "error" and self._out_of_memory:
-            limit = Limit("memory", float(self._job.memory or 0), "bytes")
-            return self._verdict("limit", limit=limit, exit_status=frame.exit_status)
-        return self._verdict("ok" if frame.status == "ok" else "error", exit_status=frame.exit_status)
-
-    async def _time_is_up(self) -> Verdict:
-        limit = Limit("time", float(self._job.timeout or 0), "seconds", time.monotonic() - self._started)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DEADLINE_GRACE):
-                await self._interrupted()
-                return self._verdict("limit", limit=limit, alive=self._child_lives)
-        return await self._killed(limit)
-
-    async def _killed(self, limit: Limit) -> Verdict:
-        self._child.kill()
-        await self._child.exited.wait()
-        return self._verdict("limit", limit=limit, alive=False)
-
-    async def _died(self) -> Verdict:
-        return self._verdict("crashed", exit_status=await self._child.status(), alive=False)
-
-    def _verdict(self, outcome: Outcome, **facts: Any) -> Verdict:
-        files = tuple(LeftFile(name, bytes(data)) for name, data in self._files.items())
-        return Verdict(outcome, files=files, seconds=time.monotonic() - self._started, **facts)
-
-    async def _end_pumps(self) -> None:
-        for pump in self._pumps:
-            pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
-
-
-class _Ahead(asyncio.Queue[frames.Received | None]):
-    """What was read ahead; None is the end. Full by number or by bytes."""
-
-    def __init__(self) -> None:
-        super().__init__(QUEUED)
-        self._bytes = 0
-
-    def full(self) -> bool:
-        return super().full() or self._bytes > QUEUED_BYTES
-
-    def _put(self, item: frames.Received | None) -> None:
-        self._bytes += item.size if item else 0
-        super()._put(item)
-
-    def _get(self) -> frames.Received | None:
-        item = super()._get()
-        self._bytes -= item.size if item else 0
-        return item
-
-
-MEMORY_ERRORS = ("MemoryError", "_ArrayMemoryError", "ArrayMemoryError")
-
-
-def describe_exit(status: int | None) -> str:
-    """The end of a process in words."""
-    if status is not None and status < 0:
-        with contextlib.suppress(ValueError):
-            return f"killed by {signal.Signals(-status).name}"
-    return f"exit status {status}"
-
-
-async def start(child: Child) -> Container:
-    """A container around `child`, once its runner is warm."""
-    try:
-        await child.ready()
-    except BaseException:
-        child.kill()
-        await child.closed()
-        raise
-    return Container(child)

@@ -117,6 +117,11 @@ def _home(said: str | None) -> Path | None:
         return None
 
 
+def key_of(environment: Environment) -> str:
+    """Its key as it would be now."""
+    return _key(environment.python, environment.version, environment.prefixes)
+
+
 def _key(python: Path, version: str, prefixes: Iterable[Path]) -> str:
     """Changes when something is installed: the folders of packages are touched then."""
     marks = [str(python), version]

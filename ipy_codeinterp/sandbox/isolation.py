@@ -1,36 +1,41 @@
 """What stands between the code and this machine: bubblewrap, or nothing at all when asked for by name.
 
-`find` settles the question by running a probe, never by looking for a binary or a sysctl.
+`find` settles the question by running a probe, never by looking for a binary or a sysctl. There are two levels with
+the same walls: a zygote that forks, and one bubblewrap a run where nested namespaces are refused.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from ipy_codeinterp.errors import NoIsolation
 from ipy_codeinterp.execution import NOT_ISOLATED
+from ipy_codeinterp.sandbox import filter, mounts
 from ipy_codeinterp.sandbox.environment import Environment
 from ipy_codeinterp.sandbox.scratch import WARM_UP, Scratch
 
-RUNNER = Path(__file__).with_name("runner.py")
-RUNNER_INSIDE = "/run/codeinterp/runner.py"
-FONTS_INSIDE = "/tmp/.config/matplotlib"
-INPUT = "/tmp/input"
-OUTPUT = "/tmp/output"
-FILLING_INSIDE = "/run/codeinterp/filling"
-READ_ONLY = ("--remount-ro", "/proc", "--remount-ro", "/dev", "--remount-ro", "/")
 GUEST = 65534  # nobody: where we are root, the code is not
-TMP_BYTES = 256 << 20
-SHM_BYTES = 64 << 20
-# A library that starts a thread per core would spend the memory limit on their stacks before it computes.
-THREADS = str(min(os.cpu_count() or 1, 4))
+# Of one container. Bytes, except for processes, open files, and files and folders in a tmpfs.
+LIMITS = {
+    "tmp": 256 << 20,
+    "shm": 64 << 20,
+    "tmp_files": 20_000,
+    "processes": 128,
+    "open_files": 1024,
+    "file_size": 256 << 20,
+}
+# The package `inside` is importable while it starts, and not by the code.
+START = (
+    "import sys; sys.path.insert(0, {place!r}); from inside.{module} import main; del sys.path[0]; main(*sys.argv[1:])"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class Launch:
 
 
 class Isolation(Protocol):
-    """A way to start the runner."""
+    """A way to start a runner."""
 
     @property
     def name(self) -> str: ...
@@ -52,50 +57,92 @@ class Isolation(Protocol):
     def options(self) -> list[str]:
         """Arguments that go through a descriptor, because a command line can be read from inside."""
 
-    def launch(self, channel: int, options_fd: int) -> Launch:
-        """Start the runner with descriptor `channel` as its socket."""
+    @property
+    def program(self) -> Path | None:
+        """The filter of system calls."""
+
+    def launch(
+        self, channel: tuple[int, int], language: str, memory: int | None, options_fd: int, program_fd: int | None
+    ) -> Launch:
+        """Start the runner of `language` with descriptors `channel` (in, out)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bubblewrap:
-    """Namespaces of its own, a read-only view of the interpreter, a small tmpfs, and no network."""
+    """Namespaces of its own, a read-only view of the interpreter, a small tmpfs, fewer system calls, no network."""
 
     bwrap: Path
     environment: Environment
     scratch: Scratch
     root: bool
+    forks: bool = False  # whether a zygote may make namespaces of its own here
     name: str = "bubblewrap"
+
+    # --- one bubblewrap a run ---
 
     @property
     def options(self) -> list[str]:
-        variables = guest_variables(self.environment, self.scratch)
-        return [
-            *self.walls,
-            *_environment_mounts(self.environment, self.scratch),
-            *(arg for name, value in variables.items() for arg in ("--setenv", name, value)),
-            *("--chdir", INPUT),
-            *READ_ONLY,
-        ]
+        return [*self._view(), *mounts.READ_ONLY, "--remount-ro", "/proc"]
+
+    @property
+    def program(self) -> Path | None:
+        return filter.path()
 
     @property
     def walls(self) -> list[str]:
-        return [*self._namespaces(), *_system_mounts(), *_etc_mounts(self.scratch), *_tmpfs()]
+        return [*self._namespaces(), *mounts.system(), "--proc", "/proc", *mounts.etc(self.scratch), *_tmpfs()]
 
-    def launch(self, channel: int, options_fd: int) -> Launch:
-        runner = [str(self.environment.python), "-P", RUNNER_INSIDE, str(channel)]
-        uid = [str(GUEST)] if self.root else []
-        bwrap = [str(self.bwrap), "--args", str(options_fd)]
-        return Launch([*bwrap, "--", *runner, *uid], variables={})  # bwrap is pid 1 inside: its environment shows there
+    def launch(
+        self, channel: tuple[int, int], language: str, memory: int | None, options_fd: int, program_fd: int | None
+    ) -> Launch:
+        seccomp = [] if program_fd is None else ["--seccomp", str(program_fd)]
+        arguments = _runner_arguments(channel, language, memory, self._uid)
+        bwrap = [str(self.bwrap), "--args", str(options_fd), *seccomp]
+        command = [*bwrap, "--", str(self.environment.python), "-P", "-c", _start("start"), *arguments]
+        return Launch(command, variables={})  # bwrap is pid 1 inside: its environment shows there
+
+    def _view(self) -> list[str]:
+        return [
+            *self.walls,
+            *mounts.of_environment(self.environment, self.scratch),
+            *mounts.caches(self.environment, self.scratch),
+            *mounts.set_variables(mounts.variables(self.environment, self.scratch)),
+            *("--chdir", mounts.INPUT),
+        ]
 
     def _namespaces(self) -> list[str]:
         """As root there is no user namespace: uid 0 of one made by root is still root to the files of the host."""
-        user = (
-            ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
-            if self.root
-            else ["--unshare-user", "--disable-userns"]
-        )
-        others = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-        return ["--cap-drop", "ALL", *user, *others, "--hostname", "sandbox", "--die-with-parent", "--new-session"]
+        return [*_no_capabilities(self.root), *([] if self.root else ["--disable-userns"]), *_NAMESPACES]
+
+    # --- the zygote ---
+
+    @property
+    def zygote_options(self) -> list[str]:
+        """A proc that was mounted here would be partly covered, and then no child may mount one of its own."""
+        return [
+            *_no_capabilities(self.root),
+            *_NAMESPACES,
+            *mounts.system(),
+            *("--bind", "/proc", "/proc"),
+            *mounts.etc(self.scratch),
+            *_tmpfs(),
+            *mounts.of_environment(self.environment, self.scratch),
+            *mounts.caches(self.environment, self.scratch),
+            *mounts.set_variables(mounts.variables(self.environment, self.scratch)),
+            *("--chdir", mounts.INPUT),
+            *mounts.READ_ONLY,
+        ]
+
+    def zygote_command(self, control_fd: int, options_fd: int, module: str = "zygote") -> list[str]:
+        program = f"{mounts.HOUSE}/filter.bpf" if self.program else None
+        links, binds = mounts.links(self.environment, self.scratch), mounts.hidden(self.environment)
+        plan = json.dumps({"limits": LIMITS, "program": program, "binds": binds, "links": links})
+        python = [str(self.environment.python), "-P", "-c", _start(module)]
+        return [str(self.bwrap), "--args", str(options_fd), "--", *python, str(control_fd), plan, self._uid]
+
+    @property
+    def _uid(self) -> str:
+        return str(GUEST) if self.root else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +152,54 @@ class Bare:
     environment: Environment
     scratch: Scratch
     name: str = NOT_ISOLATED
+    program: Path | None = None
 
     @property
     def options(self) -> list[str]:
         return []
 
-    def launch(self, channel: int, options_fd: int) -> Launch:
+    def launch(
+        self, channel: tuple[int, int], language: str, memory: int | None, options_fd: int, program_fd: int | None
+    ) -> Launch:
         folder = self.scratch.new_folder()
         for name in ("input", "output"):
             (folder / name).mkdir()
         inside = {"HOME": str(folder), "TMPDIR": str(folder), "IPYTHONDIR": str(folder / ".ipython")}
         places = {"INPUT_DIR": str(folder / "input"), "OUTPUT_DIR": str(folder / "output")}
-        variables = {**_common_variables(self.environment), **inside, **places}
-        return Launch([str(self.environment.python), "-P", str(RUNNER), str(channel)], variables, folder)
+        variables = {**mounts.common_variables(self.environment), **inside, **places}
+        start = _start("start", str(mounts.INSIDE.parent))
+        arguments = _runner_arguments(channel, language, memory, "")
+        return Launch([str(self.environment.python), "-P", "-c", start, *arguments], variables, folder)
+
+
+_NAMESPACES = (
+    *("--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
+    *("--hostname", "sandbox", "--die-with-parent", "--new-session"),
+)
+
+
+def _no_capabilities(root: bool) -> list[str]:
+    """None, but for root those that are needed to become somebody else."""
+    return [
+        "--cap-drop",
+        "ALL",
+        *(["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if root else ["--unshare-user"]),
+    ]
+
+
+def _tmpfs() -> list[str]:
+    return mounts.tmpfs(LIMITS["tmp"], LIMITS["shm"])
+
+
+def _start(module: str, place: str = mounts.HOUSE) -> str:
+    return START.format(place=place, module=module)
+
+
+def _runner_arguments(channel: tuple[int, int], language: str, memory: int | None, uid: str) -> list[str]:
+    return [*map(str, channel), language, str(memory or ""), uid]
+
+
+# --- which one works here -------------------------------------------------------------------------
 
 
 def find(wanted: str, environment: Environment, scratch: Scratch) -> Isolation:
@@ -137,6 +219,8 @@ def find(wanted: str, environment: Environment, scratch: Scratch) -> Isolation:
     complaints = []
     for bwrap in candidates:
         isolation = Bubblewrap(bwrap, environment, scratch, root=os.geteuid() == 0)
+        if probe_zygote(isolation) is None:
+            return replace(isolation, forks=True)
         complaint = probe(isolation)
         if complaint is None:
             return isolation
@@ -158,11 +242,25 @@ def bwraps() -> list[Path]:
 
 def probe(isolation: Bubblewrap) -> str | None:
     """Start the interpreter inside once; None when it answers, else the first line of what went wrong."""
+    command = [str(isolation.bwrap), *isolation.options, "--", str(isolation.environment.python), "-P", "-S", "-c"]
+    return _answer([*command, f"print({ISOLATED!r})"])
+
+
+def probe_zygote(isolation: Bubblewrap) -> str | None:
+    """The same for a zygote: have one fork a child behind all its walls."""
+    options, command = isolation.zygote_options, isolation.zygote_command(-1, 0, module="probe")
+    return _answer([command[0], *options, *command[3:]])
+
+
+ISOLATED = "isolated"
+
+
+def _answer(command: list[str]) -> str | None:
     try:
-        run = run_trusted(isolation, isolation.options, "print('isolated')", "-S", timeout=20)
+        run = _run(command, timeout=20)
     except (OSError, subprocess.SubprocessError) as error:
         return str(error)
-    if run.returncode == 0 and run.stdout.strip() == "isolated":
+    if run.returncode == 0 and run.stdout.strip() == ISOLATED:
         return None
     return (run.stderr.strip().splitlines() or [f"bwrap ended with status {run.returncode}"])[0]
 
@@ -173,19 +271,24 @@ def fill_caches(isolation: Bubblewrap) -> None:
     if scratch.is_filled(environment):
         return
     with scratch.filling(environment) as folder:
-        inside = {"PYTHONPYCACHEPREFIX": f"{FILLING_INSIDE}/bytecode", "MPLCONFIGDIR": f"{FILLING_INSIDE}/fonts"}
-        options = [*isolation.walls, *_environment_mounts(environment, scratch)]
-        options += ["--bind", str(folder), FILLING_INSIDE]
-        options += [arg for name, value in inside.items() for arg in ("--setenv", name, value)]
-        run_trusted(isolation, [*options, *READ_ONLY], WARM_UP, timeout=300)
+        inside = {"PYTHONPYCACHEPREFIX": f"{mounts.FILLING}/bytecode", "MPLCONFIGDIR": f"{mounts.FILLING}/fonts"}
+        options = [*isolation.walls, *mounts.of_environment(environment, scratch)]
+        variables = {**mounts.common_variables(environment), "HOME": "/tmp", **inside}
+        options += ["--bind", str(folder), mounts.FILLING, *mounts.set_variables(variables)]
+        run_trusted(isolation, [*options, *mounts.READ_ONLY], WARM_UP, timeout=300)
 
 
 def run_trusted(
     isolation: Bubblewrap, options: list[str], code: str, *flags: str, timeout: float
 ) -> subprocess.CompletedProcess[str]:
     """Run code of *ours* inside, without the runner."""
+    python = [str(isolation.environment.python), "-P", *flags, "-c", code]
+    return _run([str(isolation.bwrap), *options, "--", *python], timeout)
+
+
+def _run(command: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(isolation.bwrap), *options, "--", str(isolation.environment.python), "-P", *flags, "-c", code],
+        command,
         env={},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -211,67 +314,6 @@ def remedy(complaint: str) -> str:
             "or, if the container itself is isolation enough for you, set isolation='bare'"
         )
     return "see the message above; `python -m ipy_codeinterp doctor` shows what was tried"
-
-
-# --- the view from inside -------------------------------------------------------------------------
-
-
-def _system_mounts() -> list[str]:
-    mounts = ["--ro-bind", "/usr", "/usr"]
-    for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
-        if os.path.islink(name):
-            mounts += ["--symlink", os.readlink(name), name]
-        elif os.path.isdir(name):
-            mounts += ["--ro-bind", name, name]
-    return [*mounts, "--proc", "/proc", "--dev", "/dev"]
-
-
-def _etc_mounts(scratch: Scratch) -> list[str]:
-    """Of /etc only what programs fail without; who lives on this machine is not among it."""
-    mounts = ["--perms", "0755", "--dir", "/etc"]
-    for name in ("ld.so.cache", "localtime", "fonts", "alternatives"):
-        mounts += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-    for name in ("passwd", "group", "nsswitch.conf"):
-        mounts += ["--ro-bind", str(scratch.stub(name)), f"/etc/{name}"]
-    return mounts
-
-
-def _tmpfs() -> list[str]:
-    shm = ["--perms", "1777", "--size", str(SHM_BYTES), "--tmpfs", "/dev/shm"]
-    tmp = ["--perms", "1777", "--size", str(TMP_BYTES), "--tmpfs", "/tmp"]
-    folders = (INPUT, OUTPUT, "/tmp/.config", FONTS_INSIDE)
-    return [*shm, *tmp, *(arg for folder in folders for arg in ("--perms", "0777", "--dir", folder))]
-
-
-def _environment_mounts(environment: Environment, scratch: Scratch) -> list[str]:
-    mounts: list[str] = []
-    for prefix in environment.prefixes:
-        for parent in reversed(prefix.parents[:-1]):
-            mounts += ["--perms", "0755", "--dir", str(parent)]  # bwrap itself would make them 0700
-        mounts += ["--ro-bind", str(prefix), str(prefix)]
-    for secret in environment.secrets:
-        mounts += ["--ro-bind", str(scratch.stub("empty")), str(secret)]
-    for folder in ("/run", "/run/codeinterp"):
-        mounts += ["--perms", "0755", "--dir", folder]
-    mounts += ["--ro-bind", str(RUNNER), RUNNER_INSIDE]
-    return mounts + scratch.mounts(environment, FONTS_INSIDE)
-
-
-def guest_variables(environment: Environment, scratch: Scratch) -> dict[str, str]:
-    """The whole environment of the code: nothing of the caller's is in it."""
-    inside = {"HOME": "/tmp", "TMPDIR": "/tmp", "IPYTHONDIR": "/tmp/.ipython", "MPLCONFIGDIR": FONTS_INSIDE}
-    places = {"INPUT_DIR": INPUT, "OUTPUT_DIR": OUTPUT}
-    return {**_common_variables(environment), **inside, **places, **scratch.variables(environment)}
-
-
-def _common_variables(environment: Environment) -> dict[str, str]:
-    path = os.pathsep.join([str(environment.python.parent), "/usr/local/bin", "/usr/bin", "/bin"])
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), THREADS)
-    user = {"PYTHONUSERBASE": str(environment.user_base)} if environment.user_base else {}
-    return {"PATH": path, "LANG": "C.UTF-8", "MPLBACKEND": INLINE, "PYTHONDONTWRITEBYTECODE": "1", **threads, **user}
-
-
-INLINE = "module://matplotlib_inline.backend_inline"
 
 
 def unreadable(prefixes: Sequence[Path]) -> list[Path]:

@@ -1,42 +1,47 @@
-"""Warm containers in waiting, and those that are kept by id.
+"""Containers in waiting, and those that are kept by id.
 
-`fresh()` gives one that nobody has used and nobody will use again; `keep()` and `find()` are for state. Starting one
-takes a second of imports, so a few wait warm; a burst beyond them starts more on demand and is never refused.
+`fresh()` gives one that nobody has used and nobody will use again; `keep()` and `find()` are for state. A few wait
+warm: more of them while more are asked for, few again when nobody asks. A burst beyond them starts more on demand and
+is never refused.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
 import time
 from collections import deque
+from collections.abc import Iterator
 
 from ipy_codeinterp.errors import SandboxError
-from ipy_codeinterp.sandbox.child import Child
-from ipy_codeinterp.sandbox.container import Container, start
-from ipy_codeinterp.sandbox.isolation import Isolation
+from ipy_codeinterp.sandbox.container import Container
+from ipy_codeinterp.sandbox.sources import Source
 
-SIZE = 2  # containers that wait warm
-MOST_KEPT = 16
+SIZE = 8  # containers that wait warm, at most
+LEAST = 2  # and when nobody has asked for a while
+SLOW_SIZE = 2  # of those that cost a second and their own memory each
 IDLE_EXPIRY = 30 * 60.0  # seconds
+MOST_KEPT = 16
 SWEEP_EVERY = 30.0
 MOST_REMEMBERED = 1000
+AHEAD = "python"  # the language that waits from the beginning
+SLOW_TO_START = ("r",)  # and those of which one waits when they have been used
 
 
 class Pool:
     """Makes, keeps and ends containers; `close()` leaves nothing behind."""
 
     def __init__(
-        self, isolation: Isolation, *, size: int = SIZE, most_kept: int = MOST_KEPT, idle_expiry: float = IDLE_EXPIRY
+        self, source: Source, *, size: int = SIZE, most_kept: int = MOST_KEPT, idle_expiry: float = IDLE_EXPIRY
     ) -> None:
-        self._isolation = isolation
-        self._size = size
+        self._source = source
+        self._most = size if source.forks else min(size, SLOW_SIZE)
         self._most_kept = most_kept
         self._idle_expiry = idle_expiry
-        self._ready: deque[Container] = deque()
-        self._waiting: deque[asyncio.Future[Container]] = deque()
-        self._starts: set[asyncio.Task[None]] = set()
-        self._at_once = asyncio.Semaphore(max(os.cpu_count() or 1, 2))
+        self._ready: dict[str, deque[Container]] = {}
+        self._wanted = {AHEAD: min(LEAST, self._most)}
+        self._asked: dict[str, float] = {}  # when each language was last asked for
+        self._fills: dict[str, set[asyncio.Task[None]]] = {}
         self._kept: dict[str, Container] = {}
         self._ended: dict[str, str] = {}  # why a kept container is no more
         self._closings: set[asyncio.Task[None]] = set()
@@ -46,48 +51,53 @@ class Pool:
     def open(self) -> None:
         """Begin to warm the first containers."""
         self._sweeper = asyncio.create_task(self._sweep_for_ever())
-        self._refill()
+        self._refill(AHEAD)
 
     async def close(self) -> None:
         self._closed = True
-        tasks = [*self._starts, *([self._sweeper] if self._sweeper else [])]
+        fills = [fill for fills in self._fills.values() for fill in fills]
+        tasks = [*fills, *([self._sweeper] if self._sweeper else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for container in [*self._ready, *self._kept.values()]:
+        for container in [*self._waiting(), *self._kept.values()]:
             self.end(container)
         await asyncio.gather(*self._closings, return_exceptions=True)
+        await self._source.close()
 
     @property
     def isolation(self) -> str:
-        return self._isolation.name
+        return self._source.name
+
+    @property
+    def forks(self) -> bool:
+        """Whether a zygote makes them."""
+        return self._source.forks
 
     @property
     def warm(self) -> int:
         """How many containers wait."""
-        return len(self._ready)
+        return sum(1 for _ in self._waiting())
 
     @property
-    def kept(self) -> int:
-        return len(self._kept)
+    def kept(self) -> dict[str, Container]:
+        return dict(self._kept)
 
-    async def fresh(self) -> Container:
-        """A container nobody has used. The caller ends it, or keeps it."""
-        while self._ready:
-            container = self._ready.popleft()
+    async def fresh(self, language: str = AHEAD, memory: int | None = None) -> Container:
+        """A container nobody has used, whose own programs may use `memory` bytes. The caller ends it, or keeps it."""
+        self._asked[language] = time.monotonic()
+        ready = self._ready.setdefault(language, deque())
+        while ready:
+            container = ready.popleft()
             if container.alive:
-                self._refill()
+                container.warm = True
+                self._refill(language)
                 return container
             self.end(container)
-        waiter: asyncio.Future[Container] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
-        self._refill()
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and not waiter.exception():
-                self._ready.append(waiter.result())  # it came in the same moment
-            raise
+        self._grow(language)
+        started = await self._started(language, memory)
+        self._refill(language)
+        return started
 
     def keep(self, id: str, container: Container) -> None:
         """Keep `container` under `id`. Raises `SandboxError` when there is no room and none is idle."""
@@ -124,41 +134,39 @@ class Pool:
         self._closings.add(task)
         task.add_done_callback(self._closings.discard)
 
-    def _refill(self) -> None:
-        wanted = len(self._waiting) + self._size - len(self._ready) - len(self._starts)
-        for _ in range(0 if self._closed else wanted):
-            task = asyncio.create_task(self._start())
-            self._starts.add(task)
-            task.add_done_callback(self._starts.discard)
+    # --- those in waiting ---
 
-    async def _start(self) -> None:
+    def _waiting(self) -> Iterator[Container]:
+        return (container for ready in self._ready.values() for container in ready)
+
+    def _grow(self, language: str) -> None:
+        """None was waiting: the next time one more should be."""
+        most = self._most if language == AHEAD else int(language in SLOW_TO_START)
+        self._wanted[language] = min(self._wanted.get(language, 0) + 1, most)
+
+    def _refill(self, language: str) -> None:
+        ready = self._ready.setdefault(language, deque())
+        fills = self._fills.setdefault(language, set())
+        for _ in range(0 if self._closed else self._wanted.get(language, 0) - len(ready) - len(fills)):
+            task = asyncio.create_task(self._fill(language))
+            fills.add(task)
+            task.add_done_callback(fills.discard)
+
+    async def _fill(self, language: str) -> None:
+        with contextlib.suppress(SandboxError):  # told to whoever asks for one
+            self._ready[language].append(await self._started(language, None))
+
+    async def _started(self, language: str, memory: int | None) -> Container:
         try:
-            async with self._at_once:
-                try:
-                    container = await start(await Child.start(self._isolation))
-                except SandboxError:  # killed from outside, say: once is no reason to give up
-                    container = await start(await Child.start(self._isolation))
-        except (SandboxError, OSError) as error:  # OSError: no descriptors, no processes, no memory left
-            if waiter := self._next_waiter():
-                known = isinstance(error, SandboxError)
-                waiter.set_exception(error if known else SandboxError(f"the sandbox did not start: {error}"))
-            return
-        if waiter := self._next_waiter():
-            waiter.set_result(container)
-        else:
-            self._ready.append(container)
-
-    def _next_waiter(self) -> asyncio.Future[Container] | None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                return waiter
-        return None
+            return Container(await self._source.start(language, memory))
+        except OSError as error:  # no descriptors, no processes, no memory left
+            raise SandboxError(f"the sandbox did not start: {error}") from None
 
     async def _sweep_for_ever(self) -> None:
         while True:
             await asyncio.sleep(min(SWEEP_EVERY, self._idle_expiry))
             self._sweep(time.monotonic())
+            await self._source.tidy()
 
     def _sweep(self, now: float) -> None:
         for id, container in list(self._kept.items()):
@@ -166,3 +174,13 @@ class Pool:
                 self.forget(id, "its interpreter died")
             elif not container.busy and now - container.last_used > self._idle_expiry:
                 self.forget(id, f"it was idle for {self._idle_expiry / 60:.0f} minutes")
+        for language, asked in self._asked.items():
+            if now - asked > SWEEP_EVERY:
+                self._shrink(language, idle=now - asked > self._idle_expiry)
+
+    def _shrink(self, language: str, *, idle: bool) -> None:
+        least = min(LEAST, self._most) if language == AHEAD else 0 if idle else self._wanted.get(language, 0)
+        self._wanted[language] = least
+        ready = self._ready.get(language, deque())
+        while len(ready) > least:
+            self.end(ready.pop())

@@ -21,7 +21,6 @@ STUBS = {
     "group": "root:x:0:\nnogroup:x:65534:\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 }
-BYTECODE_INSIDE = "/run/codeinterp/bytecode"
 WARM_UP = """
 import contextlib
 for name in ("IPython", "matplotlib_inline.backend_inline", "numpy", "pandas", "matplotlib.pyplot"):
@@ -66,20 +65,14 @@ class Scratch:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def mounts(self, environment: Environment, fonts_inside: str) -> list[str]:
-        """bwrap options for the caches that are there."""
-        caches, options = self.caches(environment), []
-        for fonts in sorted(caches.glob("fonts/fontlist-*.json")):
-            options += ["--ro-bind", str(fonts), f"{fonts_inside}/{fonts.name}"]
-        if self._has_bytecode(environment):
-            options += ["--ro-bind", str(caches / "bytecode"), BYTECODE_INSIDE]
-        return options
+    def fonts(self, environment: Environment) -> list[Path]:
+        """matplotlib's lists of fonts."""
+        return sorted(self.caches(environment).glob("fonts/fontlist-*.json"))
 
-    def variables(self, environment: Environment) -> dict[str, str]:
-        return {"PYTHONPYCACHEPREFIX": BYTECODE_INSIDE} if self._has_bytecode(environment) else {}
-
-    def _has_bytecode(self, environment: Environment) -> bool:
-        return not environment.has_bytecode and (self.caches(environment) / "bytecode").is_dir()
+    def bytecode(self, environment: Environment) -> Path | None:
+        """Compiled modules, for an environment whose installer left none."""
+        folder = self.caches(environment) / "bytecode"
+        return folder if not environment.has_bytecode and folder.is_dir() else None
 
     def new_folder(self) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="ipy-codeinterp-"))

@@ -15,7 +15,9 @@ import pytest
 
 from ipy_codeinterp.execution import Clear, Display, Stream, Update
 from ipy_codeinterp.sandbox.capped import MOST_PRODUCED
-from ipy_codeinterp.sandbox.container import Container, ContainerGone, Input, Job, describe_exit
+from ipy_codeinterp.sandbox.container import Container, ContainerGone
+from ipy_codeinterp.sandbox.job import Input, Job
+from ipy_codeinterp.sandbox.limits import describe_exit
 
 from .wing import MEMORY, Ran, Wing, gather
 
@@ -151,7 +153,7 @@ def test_an_exit_has_its_code(wing: Wing, end: str, outcome: str, status: int) -
 
 @pytest.mark.parametrize(
     ("end", "status"),
-    [("ctypes.string_at(0)", -signal.SIGSEGV), ("os._exit(7)", 7), ("os.kill(os.getpid(), 9)", -signal.SIGKILL)],
+    [("ctypes.string_at(0)", -signal.SIGSEGV), ("os._exit(7)", 7), ("os.abort()", -signal.SIGSEGV)],
 )
 def test_a_dead_interpreter_is_a_crash(wing: Wing, end: str, status: int) -> None:
     """A dead interpreter is `crashed` with its status, its last words arrive, and the next run works."""
@@ -255,7 +257,7 @@ def test_clean_up_at_the_time_limit_is_shown(wing: Wing) -> None:
 
 STUBBORN = "import time\nwhile True:\n try: time.sleep(600)\n except KeyboardInterrupt: pass"
 DEAF = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
-STOPPED = "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)"
+STOPPED = "import time\nwhile True:\n    try: time.sleep(60)\n    except BaseException: pass"
 
 
 @pytest.mark.parametrize("code", [STUBBORN, DEAF, STOPPED])
@@ -440,34 +442,34 @@ def written(pid: int) -> int:
 
 # --- forged words -----------------------------------------------------------------------------------
 
-FIND_CHANNEL = """
-import json, os, socket, struct, time
-channel = socket.socket(fileno=int(open("/proc/self/cmdline").read().split("\\0")[3]))
+FORGE = """
+import json, os, struct, time
+def say(data): os.write(4, data)
 def frame(body=b"", **head):
     text = json.dumps(head).encode()
-    channel.sendall(struct.pack("!II", len(text), len(body)) + text + body)
+    say(struct.pack("!II", len(text), len(body)) + text + body)
 """
 
 
 @pytest.mark.parametrize(
     "forged",
     [
-        "channel.sendall(b'garbage' * 1000)",
-        "channel.sendall(struct.pack('!II', 10, 2**32 - 1))",
+        "say(b'garbage' * 1000)",
+        "say(struct.pack('!II', 10, 2**32 - 1))",
         "frame(b'x', type='file', run=1, name='../../etc/passwd', more=False)",
         "os.closerange(0, 100)",
     ],
 )
 def test_forged_frames_end_only_their_own_run(wing: Wing, forged: str) -> None:
     """Bytes that are no frame, and a channel that is closed, crash the run that did it; the next run works."""
-    ran = wing.run(f"{FIND_CHANNEL}\n{forged}\ntime.sleep(600)")
+    ran = wing.run(f"{FORGE}\n{forged}\ntime.sleep(600)")
     assert (ran.outcome, ran.verdict.alive, ran.files) == ("crashed", False, {})
     assert wing.run("'next'").said == ["'next'"]
 
 
 def test_half_a_frame_waits_for_the_time_limit(wing: Wing) -> None:
     """A frame that is announced and never comes ends with the run's time, not later."""
-    ran = wing.run(f"{FIND_CHANNEL}\nchannel.sendall(struct.pack('!II', 100, 100))\ntime.sleep(600)", timeout=0.3)
+    ran = wing.run(f"{FORGE}\nsay(struct.pack('!II', 100, 100))\ntime.sleep(600)", timeout=0.3)
     assert (ran.outcome, ran.limit) == ("limit", "time")
     assert wing.run("'next'").said == ["'next'"]
 
@@ -475,7 +477,7 @@ def test_half_a_frame_waits_for_the_time_limit(wing: Wing) -> None:
 def test_a_forged_end_is_believed_for_its_own_run_only(wing: Wing, fresh: Container) -> None:
     """Code that pretends to have ended has ended; a next run that cannot begin ends with its time."""
     forged = "[frame(type='done', run=n, status='ok', exit_status=300) for n in (None, 0, 7, 1)]"
-    ran = wing.run(f"{FIND_CHANNEL}\n{forged}\nwhile True: pass", container=fresh)
+    ran = wing.run(f"{FORGE}\n{forged}\nwhile True: pass", container=fresh)
     assert (ran.outcome, ran.verdict.exit_status) == ("ok", 300 % 256)
     following = wing.run(f"# {'x' * 2_000_000}\n1", container=fresh, timeout=0.5)
     assert (following.outcome, following.limit, following.verdict.alive) == ("limit", "time", False)

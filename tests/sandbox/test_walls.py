@@ -120,8 +120,8 @@ def test_no_process_opens_a_door(wing: Wing, planted: Planted, here: Environment
                for f in {list(map(str, planted.files))} if os.path.lexists(p + f)]
     harmless = ("pipe:", "socket:", "anon_inode:", "/dev/null", "/proc", *{list(map(str, here.prefixes))})
     links = [os.readlink(fd) for fd in glob.glob("/proc/[0-9]*/fd/*") if os.path.lexists(fd)]
-    print(reached, [l for l in links if not l.startswith(harmless)], len(glob.glob("/proc/[0-9]*")))"""
-    assert wing.run(code, container=planted.container).said == ["[] [] 2\n"]
+    print(reached, [l for l in links if not l.startswith(harmless)], len(glob.glob("/proc/[0-9]*")) <= 2)"""
+    assert wing.run(code, container=planted.container).said == ["[] [] True\n"]
 
 
 def test_nothing_of_home_is_mounted(wing: Wing, here: Environment) -> None:
@@ -169,10 +169,15 @@ def test_no_unix_socket(wing: Wing, tmp_path: Path, kind: str) -> None:
 
 
 def test_nothing_can_be_written_outside_of_tmp(wing: Wing, here: Environment) -> None:
-    """System, environment, /etc, /dev, /proc and the runner itself are read-only; /tmp and /dev/shm are not."""
+    """System, environment, /etc, /dev, /proc and what is ours are read-only; /tmp and /dev/shm are not."""
     folders = ["/", "/usr", "/usr/bin", "/etc", "/dev", "/run", "/run/codeinterp", "/proc", *here.prefixes]
     paths = [f"{folder}/written" for folder in folders]
-    paths += ["/proc/sys/kernel/core_pattern", "/proc/self/oom_score_adj", "/run/codeinterp/runner.py", "/etc/passwd"]
+    paths += [
+        "/proc/sys/kernel/core_pattern",
+        "/proc/self/oom_score_adj",
+        "/run/codeinterp/inside/python.py",
+        "/etc/passwd",
+    ]
     code = f"""
     for path in {paths} + ["/tmp/written", "/dev/shm/written"]:
         try: open(path, "w").close(); print(path)

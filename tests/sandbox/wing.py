@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 from ipy_codeinterp.execution import Clear, Display, Error, Output, Stream, Update
 from ipy_codeinterp.outputs import Collector
-from ipy_codeinterp.sandbox.child import Child
-from ipy_codeinterp.sandbox.container import Container, Event, Job, Verdict, start
+from ipy_codeinterp.sandbox import sources
+from ipy_codeinterp.sandbox.container import Container
 from ipy_codeinterp.sandbox.isolation import Isolation
+from ipy_codeinterp.sandbox.job import Event, Job, Verdict
 from ipy_codeinterp.sandbox.pool import Pool
 
 T = TypeVar("T")
@@ -81,7 +82,9 @@ class Wing:
     def __init__(self, isolation: Isolation) -> None:
         self._isolation = isolation
         self._runner = asyncio.Runner()
-        self._pool = Pool(isolation, size=1)
+        self._source = sources.of(isolation)
+        self._pool = Pool(self._source, size=1)
+        self._others: list[sources.Source] = []
         self._shared: Container | None = None
         self.do(self._open())
 
@@ -91,15 +94,17 @@ class Wing:
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)
 
-    def fresh(self) -> Container:
+    def fresh(self, language: str = "python") -> Container:
         """A container nobody else uses; `end()` it."""
-        return self.do(self._pool.fresh())
+        return self.do(self._pool.fresh(language, MEMORY))
 
     def start(self) -> Container:
         """The same, but started by this process as it is now."""
 
         async def started() -> Container:
-            return await start(await Child.start(self._isolation))
+            source = sources.of(self._isolation)
+            self._others.append(source)
+            return Container(await source.start("python", None))
 
         return self.do(started())
 
@@ -122,6 +127,8 @@ class Wing:
         if self._shared:
             self.end(self._shared)
         self.do(self._pool.close())
+        for source in self._others:
+            self.do(source.close())
         self._runner.close()
 
 

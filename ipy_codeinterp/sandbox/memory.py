@@ -1,0 +1,93 @@
+"""How much memory a tree of processes uses, and a watch that tells when it is too much.
+
+A look at RssAnon and RssShmem is cheap and never too low, because pages that are shared are counted in each process.
+Only where that sum is over the limit are the shared pages divided among those who share them, which costs more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+LOOK_EVERY = 0.05  # seconds
+LOOK_OFTEN = 0.01  # when more than half is used
+LOOK_SHARE = 0.1  # of one core that looking may take
+SLACK = 8 << 20  # bytes above the limit: a process that asks for too much is told so by the kernel first
+KB = 1024
+
+
+def of_tree(root: int) -> int:
+    """Bytes that the tree of `root` holds now; pages that several share are counted in each."""
+    return sum(_resident(_fields(f"/proc/{pid}/status")) for pid in tree(root))
+
+
+def tree(root: int) -> list[int]:
+    """`root` and all below it. The first process of a namespace inherits orphans, so none is missing."""
+    found, at = [root], 0
+    while at < len(found):
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{found[at]}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
+        at += 1
+    return found
+
+
+class Watch:
+    """Looks at the tree of `root` until it uses more than `limit` bytes beyond `base`; remembers the `peak`."""
+
+    def __init__(self, root: int, base: int, limit: int) -> None:
+        self.peak = 0
+        self._root = root
+        self._base = base
+        self._limit = limit
+
+    async def over(self) -> None:
+        """Returns when it is too much."""
+        pause = LOOK_EVERY
+        while True:
+            await asyncio.sleep(pause)
+            started = time.perf_counter()
+            if self.look() > self._limit + SLACK:
+                return
+            cost = time.perf_counter() - started
+            pause = max(LOOK_OFTEN if self.peak > self._limit / 2 else LOOK_EVERY, cost / LOOK_SHARE)
+
+    def look(self) -> int:
+        """Bytes in use now."""
+        pids = tree(self._root)
+        used = sum(_resident(_fields(f"/proc/{pid}/status")) for pid in pids) - self._base
+        if used > self._limit and len(pids) > 1:
+            shares = [_share(pid) for pid in pids]
+            used = used if None in shares else sum(share or 0 for share in shares)
+        self.peak = max(self.peak, used)
+        return used
+
+
+def _resident(status: Mapping[str, int]) -> int:
+    return status.get("RssAnon", 0) + status.get("RssShmem", 0)
+
+
+def _share(pid: int) -> int | None:
+    """The same with shared pages divided among those who share them; None where this machine does not let us see."""
+    try:
+        rollup = _fields(f"/proc/{pid}/smaps_rollup", strict=True)
+    except PermissionError:
+        return None
+    except OSError:  # gone
+        return 0
+    return rollup.get("Pss_Anon", 0) + rollup.get("Pss_Shmem", 0)
+
+
+def _fields(path: str, *, strict: bool = False) -> dict[str, int]:
+    """The lines `Name:  123 kB` of a file in /proc, in bytes."""
+    try:
+        lines = Path(path).read_text(errors="replace").splitlines()
+    except OSError:
+        if strict:
+            raise
+        return {}
+    rows = (line.split() for line in lines)
+    return {row[0].rstrip(":"): int(row[1]) * KB for row in rows if len(row) == 3 and row[2] == "kB"}
