@@ -254,6 +254,7 @@ class Result:
     container: str | None = None
     container_new: bool | None = None
     isolation: str | None = None
+    warm: bool | None = None
     native: Mapping[str, Any] = field(default_factory=dict)
 
     @property

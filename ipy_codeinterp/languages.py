@@ -1,24 +1,56 @@
 """The languages code can be written in.
 
-To add one, add a row: its name, the label of its fence, and the names people also use.
+To add one, add a row: its name, the label of its fence, the names people also use, and the program that runs it.
 """
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 
 from ipy_codeinterp import registry
 
+SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"  # what the sandbox sees of programs
+
 
 @dataclass(frozen=True, slots=True)
 class Language:
+    """`program` runs it; None is the interpreter of the user's own environment. `install` says how to get it."""
+
     name: str
     fence: str
     aliases: tuple[str, ...] = ()
     comment: str = "#"
+    program: str | None = None
+    install: str = ""
+
+    @property
+    def is_installed(self) -> bool:
+        return self.program is None or shutil.which(self.program, path=SYSTEM_PATH) is not None
 
 
-LANGUAGES = {language.name: language for language in (Language("python", fence="python", aliases=("py", "python3")),)}
+LANGUAGES = {
+    language.name: language
+    for language in (
+        Language("python", fence="python", aliases=("py", "python3")),
+        Language(
+            "r",
+            fence="r",
+            aliases=("R", "rscript"),
+            program="Rscript",
+            install="apt-get install r-base-core r-cran-evaluate r-cran-repr r-cran-jsonlite",
+        ),
+        Language(
+            "node",
+            fence="javascript",
+            aliases=("javascript", "js", "nodejs"),
+            comment="//",
+            program="node",
+            install="apt-get install nodejs",
+        ),
+        Language("bash", fence="bash", aliases=("sh", "shell"), program="bash", install="apt-get install bash"),
+    )
+}
 
 _BY_ANY_NAME = LANGUAGES | {alias: language for language in LANGUAGES.values() for alias in language.aliases}
 
@@ -26,6 +58,11 @@ _BY_ANY_NAME = LANGUAGES | {alias: language for language in LANGUAGES.values() f
 def find(name: str) -> Language:
     """The language called so, or `UnknownName`."""
     return registry.find("language", name, _BY_ANY_NAME)
+
+
+def of_fence(label: str) -> Language | None:
+    """The language that a fence's label names, if it names one."""
+    return _BY_ANY_NAME.get(label.strip().lower())
 
 
 def names() -> list[str]:

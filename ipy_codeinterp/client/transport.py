@@ -193,6 +193,7 @@ def _result(run: Run, reply: messages.Reply) -> Result:
         usage=reply.usage,
         container_new=reply.container_new if run.execution.container else None,
         isolation=reply.isolation,
+        warm=reply.warm,
         native=reply.native,
     )
 

@@ -93,6 +93,7 @@ class Reply:
     container: str | None
     container_new: bool | None
     isolation: str | None
+    warm: bool | None
     limit: Limit | None
     execution_seconds: float | None
     native: dict[str, Any]
@@ -192,6 +193,7 @@ class Decoder:
             container=self.container,
             container_new=self._start.get("new"),
             isolation=self.isolation,
+            warm=self._start.get("warm"),
             limit=limit_of(extra.get("limit")),
             execution_seconds=(extra.get("timings") or {}).get("execution"),
             native={**self._message, "content": [_without_outputs(block) for block in blocks]},
@@ -263,7 +265,7 @@ def usage_of(native: Mapping[str, Any]) -> Usage:
 
 
 def limit_of(said: Mapping[str, Any] | None) -> Limit | None:
-    return Limit(said["name"], said["allowed"], said["unit"], said.get("reached")) if said else None
+    return Limit(said["name"], said["allowed"], said["unit"], said.get("reached"), said.get("line")) if said else None
 
 
 def events_of(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -298,6 +300,7 @@ class Asked:
 
     model: str
     text: str = field(repr=False)  # of the last user message
+    language: str | None
     tool: str | None  # which version of code_execution, if any
     container: str | None
     file_ids: tuple[str, ...]
@@ -324,11 +327,12 @@ def decode_request(body: object) -> Asked:
         raise Rejected("messages: at least one message is required")
     extension = body.get(FIELD)
     extension = extension if isinstance(extension, Mapping) else {}
-    languages.find(str(extension.get("language") or "python"))
+    language = extension.get("language")
     text, file_ids = _last_user_message(messages)
     return Asked(
         model=model,
         text=text,
+        language=languages.find(str(language)).name if language else None,
         tool=_tool_version(body.get("tools")),
         container=_container_id(body.get("container")),
         file_ids=file_ids,
@@ -421,14 +425,16 @@ class Envelope:
     container_new: bool
     expires_at: str
     isolation: str
+    warm: bool
+    language: str
     extended: bool
 
 
 def encode_start(envelope: Envelope) -> Iterator[dict[str, Any]]:
     """The events before the run."""
     if envelope.extended:
-        facts = {"container": envelope.container, "new": envelope.container_new, "isolation": envelope.isolation}
-        yield {"type": "ipy_codeinterp.start", **facts}
+        facts = {"container": envelope.container, "new": envelope.container_new, "warm": envelope.warm}
+        yield {"type": "ipy_codeinterp.start", "isolation": envelope.isolation, **facts}
     message = _message(envelope, [], None, {"input_tokens": _tokens(envelope.asked.characters), "output_tokens": 1})
     yield {"type": "message_start", "message": message}
     block = _tool_use(envelope)
@@ -494,22 +500,28 @@ def _is_bash(envelope: Envelope) -> bool:
     return envelope.asked.tool == BASH_TOOL
 
 
+COMMANDS = {"python": "python3", "r": "Rscript -", "node": "node"}
+
+
 def _tool_use(envelope: Envelope) -> dict[str, Any]:
     bash = _is_bash(envelope)
     return {
         "type": "server_tool_use",
         "id": envelope.tool_use_id,
         "name": "bash_code_execution" if bash else "code_execution",
-        "input": {"command": _as_heredoc(envelope.code)} if bash else {"code": envelope.code},
+        "input": {"command": _as_command(envelope.code, envelope.language)} if bash else {"code": envelope.code},
         "caller": {"type": "direct"},
     }
 
 
-def _as_heredoc(code: str) -> str:
+def _as_command(code: str, language: str) -> str:
+    """What one would type into bash to run this."""
+    if language == "bash":
+        return code
     end = "EOF"
     while end in code:
         end += "_"
-    return f"python3 <<'{end}'\n{code}\n{end}"
+    return f"{COMMANDS[language]} <<'{end}'\n{code}\n{end}"
 
 
 def _tool_result(envelope: Envelope, ran: Ran) -> dict[str, Any]:
@@ -558,6 +570,7 @@ def _extra(ran: Ran) -> dict[str, Any]:
         "outputs": [to_nbformat(output) for output in ran.outputs],
         "outcome": ran.outcome,
         "limit": {"name": limit.name, "allowed": limit.allowed, "unit": limit.unit, "reached": limit.reached}
+        | {"line": limit.line}
         if limit
         else None,
         "files": [{"file_id": f.id, "name": f.name, "sha256": f.sha256, "size": f.size} for f in ran.files],

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ipy_codeinterp import catalog
+from ipy_codeinterp import catalog, languages
 from ipy_codeinterp.dialects import messages, prompt, sse
 from ipy_codeinterp.errors import Rejected
 from ipy_codeinterp.gateway.files import FILES
@@ -40,7 +40,9 @@ async def answer(request: web.Request) -> web.StreamResponse:
     profile = catalog.profile_of(asked.model)
     if profile is None:
         raise Rejected(f"model: {asked.model[:80]!r} is not served here", status=404)
-    code, must_parse = await _code_of(asked)
+    code, language, must_parse = await _code_of(asked)
+    if not languages.find(language).is_installed:
+        raise _not_installed(languages.find(language))
     job = Job(
         code,
         inputs=await asyncio.to_thread(_inputs, request, asked),
@@ -49,7 +51,7 @@ async def answer(request: web.Request) -> web.StreamResponse:
         must_parse=must_parse,
     )
     sandbox = await request.app[SANDBOX].ready()
-    async with place(sandbox.pool, asked) as where:
+    async with place(sandbox.pool, asked, language, job.memory) as where:
         passage = Passage(where, job, request.app[FILES], sandbox.pool)
         envelope = _envelope(request, asked, code, where, sandbox.pool.isolation)
         async with contextlib.aclosing(passage.events()) as events:
@@ -68,8 +70,8 @@ async def _json(request: web.Request) -> Any:
         raise Rejected("the body is not valid JSON") from None
 
 
-async def _code_of(asked: messages.Asked) -> tuple[str, bool]:
-    """The code in the last user message, and whether it is still to be seen that it is code."""
+async def _code_of(asked: messages.Asked) -> tuple[str, str, bool]:
+    """The code in the last user message, its language, and whether it is still to be seen that it is code."""
     if asked.tool is None:
         raise NotCode(f"{NO_MODEL}, with a code_execution tool")
     find = prompt.blocks
@@ -78,7 +80,14 @@ async def _code_of(asked: messages.Asked) -> tuple[str, bool]:
         raise NotCode(f"{NO_MODEL} in one fenced block, not in {len(found)}")
     if not found and not asked.text.strip():
         raise NotCode(NO_MODEL)
-    return (found[0], False) if found else (asked.text, True)
+    if not found:
+        return asked.text, asked.language or "python", True
+    labelled = languages.of_fence(found[0].label)
+    return found[0].content, asked.language or (labelled.name if labelled else "python"), False
+
+
+def _not_installed(language: languages.Language) -> Rejected:
+    return Rejected(f"{language.program} is not installed on this machine", hint=language.install, param="language")
 
 
 def _inputs(request: web.Request, asked: messages.Asked) -> tuple[Input, ...]:
@@ -101,6 +110,8 @@ def _envelope(
         container_new=where.new,
         expires_at=(datetime.now(UTC) + CONTAINER_LIFE).isoformat().replace("+00:00", "Z"),
         isolation=isolation,
+        warm=where.container.warm,
+        language=where.container.language,
         extended=request.headers.get(messages.EXTENSION) == "1",
     )
 

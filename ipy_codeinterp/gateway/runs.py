@@ -37,13 +37,13 @@ class Place:
 
 
 @contextlib.asynccontextmanager
-async def place(pool: Pool, asked: Asked) -> AsyncIterator[Place]:
+async def place(pool: Pool, asked: Asked, language: str, memory: int | None) -> AsyncIterator[Place]:
     """The container that was asked for, or a fresh one, kept afterwards unless the request says otherwise."""
     if asked.container:
-        yield Place(_existing(pool, asked.container), asked.container, new=False)
+        yield Place(_existing(pool, asked.container, language), asked.container, new=False)
         return
     id = f"container_{secrets.token_hex(12)}"
-    container = await pool.fresh()
+    container = await pool.fresh(language, memory)
     if asked.keep:
         pool.keep(id, container)
     try:
@@ -56,10 +56,13 @@ async def place(pool: Pool, asked: Asked) -> AsyncIterator[Place]:
             pool.end(container)
 
 
-def _existing(pool: Pool, id: str) -> Container:
+def _existing(pool: Pool, id: str, language: str) -> Container:
     container = pool.find(id)
     if container is None:
         raise not_found(pool, id)
+    if container.language != language:
+        hint = f"name another container for {language}"
+        raise Rejected(f"this container runs {container.language}, not {language}", hint=hint, param="container")
     return container
 
 

@@ -23,7 +23,7 @@ class ContainerGone(SandboxError):
 class Container:
     """One runner. Use `run()` again and again; `close()` at the end."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: Child, memory: int | None = None) -> None:
         self._child = child
         self._numbers = itertools.count(1)
         self._lock = asyncio.Lock()
@@ -31,6 +31,7 @@ class Container:
         self._status: int | None = None
         self._why_gone = "its interpreter died"
         self.last_used = time.monotonic()
+        self.memory = memory  # bytes it was started with
         self.warm = False  # whether it was waiting when it was asked for
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 LOOK_EVERY = 0.05  # seconds
@@ -17,6 +17,7 @@ LOOK_OFTEN = 0.01  # when more than half is used
 LOOK_SHARE = 0.1  # of one core that looking may take
 SLACK = 8 << 20  # bytes above the limit: a process that asks for too much is told so by the kernel first
 KB = 1024
+SHARED_ANONYMOUS = "/dev/zero (deleted)"
 
 
 def of_tree(root: int) -> int:
@@ -58,12 +59,28 @@ class Watch:
     def look(self) -> int:
         """Bytes in use now."""
         pids = tree(self._root)
-        used = sum(_resident(_fields(f"/proc/{pid}/status")) for pid in pids) - self._base
+        rows = {pid: _fields(f"/proc/{pid}/status") for pid in pids}
+        used = sum(map(_resident, rows.values())) - self._base
         if used > self._limit and len(pids) > 1:
             shares = [_share(pid) for pid in pids]
             used = used if None in shares else sum(share or 0 for share in shares)
+        elif max((row.get("VmSize", 0) for row in rows.values()), default=0) > self._limit:
+            used = max(used, _mapped_together(pids))
         self.peak = max(self.peak, used)
         return used
+
+
+def _mapped_together(pids: Iterable[int]) -> int:
+    """Bytes of anonymous memory that is mapped as shared: it may be filled, and let go of, without being resident."""
+    sizes: dict[str, int] = {}
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines():
+                if line.endswith(SHARED_ANONYMOUS):
+                    span, _, _, _, inode, *_ = line.split()
+                    start, end = (int(place, 16) for place in span.split("-"))
+                    sizes[inode] = max(sizes.get(inode, 0), end - start)
+    return sum(sizes.values())
 
 
 def _resident(status: Mapping[str, int]) -> int:

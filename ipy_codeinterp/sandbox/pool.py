@@ -25,6 +25,7 @@ MOST_KEPT = 16
 SWEEP_EVERY = 30.0
 MOST_REMEMBERED = 1000
 AHEAD = "python"  # the language that waits from the beginning
+PROGRAMS = ("r", "node")
 SLOW_TO_START = ("r",)  # and those of which one waits when they have been used
 
 
@@ -40,6 +41,7 @@ class Pool:
         self._idle_expiry = idle_expiry
         self._ready: dict[str, deque[Container]] = {}
         self._wanted = {AHEAD: min(LEAST, self._most)}
+        self._memory: dict[str, int | None] = {}  # what each program was last started with
         self._asked: dict[str, float] = {}  # when each language was last asked for
         self._fills: dict[str, set[asyncio.Task[None]]] = {}
         self._kept: dict[str, Container] = {}
@@ -84,18 +86,23 @@ class Pool:
         return dict(self._kept)
 
     async def fresh(self, language: str = AHEAD, memory: int | None = None) -> Container:
-        """A container nobody has used, whose own programs may use `memory` bytes. The caller ends it, or keeps it."""
+        """A container nobody has used. The caller ends it, or keeps it.
+
+        A language that is a program of its own is limited to `memory` bytes from its start; the others with each run.
+        """
+        if language in PROGRAMS:
+            self._memory[language] = memory
         self._asked[language] = time.monotonic()
         ready = self._ready.setdefault(language, deque())
         while ready:
             container = ready.popleft()
-            if container.alive:
+            if container.alive and container.memory == self._memory.get(language):
                 container.warm = True
                 self._refill(language)
                 return container
             self.end(container)
         self._grow(language)
-        started = await self._started(language, memory)
+        started = await self._started(language)
         self._refill(language)
         return started
 
@@ -154,11 +161,12 @@ class Pool:
 
     async def _fill(self, language: str) -> None:
         with contextlib.suppress(SandboxError):  # told to whoever asks for one
-            self._ready[language].append(await self._started(language, None))
+            self._ready[language].append(await self._started(language))
 
-    async def _started(self, language: str, memory: int | None) -> Container:
+    async def _started(self, language: str) -> Container:
+        memory = self._memory.get(language)
         try:
-            return Container(await self._source.start(language, memory))
+            return Container(await self._source.start(language, memory), memory)
         except OSError as error:  # no descriptors, no processes, no memory left
             raise SandboxError(f"the sandbox did not start: {error}") from None
 

@@ -42,7 +42,7 @@ class Provider:
     @property
     def codes(self) -> list[str]:
         """The code of each request, in the order they came."""
-        return [prompt.blocks(messages.decode_request(body).text)[0] for body in self.requests]
+        return [prompt.blocks(messages.decode_request(body).text)[0].content for body in self.requests]
 
     @property
     def asked(self) -> list[messages.Asked]:
@@ -144,11 +144,13 @@ def envelope_of(asked: messages.Asked) -> messages.Envelope:
         message_id="msg_1",
         tool_use_id="srvtoolu_1",
         asked=asked,
-        code=prompt.blocks(asked.text)[0],
+        code=prompt.blocks(asked.text)[0].content,
         container=asked.container or f"container_{id(asked):x}",
         container_new=asked.container is None,
         expires_at="2026-01-01T00:00:00Z",
         isolation="bubblewrap",
+        warm=True,
+        language="python",
         extended=True,
     )
 

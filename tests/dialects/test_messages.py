@@ -46,7 +46,7 @@ def heard(code: str = "x", model: str = "claude", **how: Any) -> messages.Asked:
 @pytest.mark.parametrize("code", CODES.values(), ids=CODES)
 def test_code_is_heard(code: str) -> None:
     """The gateway finds exactly the code that the client was given."""
-    assert prompt.blocks(heard(code).text) == [code]
+    assert [block.content for block in prompt.blocks(heard(code).text)] == [code]
 
 
 def test_all_else_is_heard() -> None:
@@ -164,6 +164,7 @@ def an_envelope(code: str = "x", *, extended: bool = True, tool: str = messages.
     asked = messages.decode_request({**body, "tools": [{"type": tool, "name": "code_execution"}]})
     ids = {"message_id": "msg_1", "tool_use_id": "srvtoolu_1", "container": "container_1"}
     when = {"container_new": True, "expires_at": "2026-01-01T00:00:00Z", "isolation": "bubblewrap"}
+    when |= {"warm": True, "language": "python"}
     return messages.Envelope(**ids, **when, asked=asked, code=code, extended=extended)
 
 

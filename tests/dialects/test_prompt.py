@@ -6,6 +6,7 @@ import pytest
 
 from ipy_codeinterp import languages
 from ipy_codeinterp.dialects import prompt
+from ipy_codeinterp.dialects.prompt import Block
 from ipy_codeinterp.errors import UnknownName
 
 from .samples import CODES
@@ -14,7 +15,7 @@ from .samples import CODES
 @pytest.mark.parametrize("code", CODES.values(), ids=CODES)
 def test_there_and_back(code: str) -> None:
     """A prompt holds exactly one block, and that is the code."""
-    assert prompt.blocks(prompt.encode(code, "python")) == [code]
+    assert prompt.blocks(prompt.encode(code, "python")) == [Block("python", code)]
 
 
 @pytest.mark.parametrize("code", CODES.values(), ids=CODES)
@@ -22,7 +23,7 @@ def test_fence_in_a_fence(code: str) -> None:
     """Code that is itself a fenced block comes back with its fence."""
     once = prompt.fenced(code, "python")
 
-    assert prompt.blocks(prompt.fenced(once, "python")) == [once]
+    assert prompt.blocks(prompt.fenced(once, "python")) == [Block("python", once)]
 
 
 @pytest.mark.parametrize("language", languages.LANGUAGES)
@@ -69,10 +70,17 @@ def test_unknown_language() -> None:
 )
 def test_blocks(text: str, found: list[str]) -> None:
     """Blocks are found as CommonMark has them; two backticks count where there are no longer ones."""
-    assert prompt.blocks(text) == found
+    assert [block.content for block in prompt.blocks(text)] == found
 
 
 @pytest.mark.parametrize("piece", ["``", "```\n", "`` x\n", "``````\n`\n", " ```"], ids=repr)
 def test_text_made_to_be_slow(piece: str) -> None:
     """Half a megabyte made of nothing but fences is read in one go."""
     assert isinstance(prompt.blocks(piece * (500_000 // len(piece))), list)
+
+
+@pytest.mark.parametrize(("opening", "label"), [("```", ""), ("```r", "r"), ("``` js ", "js"), ("``bash", "bash")])
+def test_a_block_has_the_label_of_its_fence(opening: str, label: str) -> None:
+    """What stands behind the opening fence is the block's label, without the spaces around it."""
+    fence = opening[: opening.count("`")]
+    assert prompt.blocks(f"{opening}\nx\n{fence}") == [Block(label, "x")]

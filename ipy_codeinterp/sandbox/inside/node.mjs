@@ -226,7 +226,12 @@ function isPlainList(list, budget, depth) {
 
 class Exit extends Error {} // unwinds code that called process.exit()
 
-const OURS = /^\s+at .*(node\.mjs:|node:inspector:|node:internal\/|node:vm:)/; // frames of the runner in a stack
+/** Stacks without the runner's own frames, wherever the code looks at one. */
+Error.prepareStackTrace = (error, frames) => {
+  const theirs = frames.filter((frame) => !OURS.test(frame.getFileName()));
+  return [Error.prototype.toString.call(error), ...theirs.map((frame) => `    at ${frame}`)].join("\n");
+};
+const OURS = /node\.mjs$|^node:(inspector|internal|vm)/;
 
 /** Tell of an error that nobody caught: it ends the run. */
 function fail(error) {
@@ -250,11 +255,10 @@ function described(error) {
 }
 
 function report(name, message, text) {
-  const lines = text.slice(0, MOST_TRACEBACK).split("\n");
   return {
     ename: String(name).slice(0, MOST_MESSAGE),
     evalue: String(message).slice(0, MOST_MESSAGE),
-    traceback: lines.filter((line) => !OURS.test(line)),
+    traceback: text.slice(0, MOST_TRACEBACK).split("\n"),
   };
 }
 
@@ -273,7 +277,7 @@ const guard = new vm.Script(`globalThis[Symbol.for("${GUARDED.description}")]()`
 function interruptible(f) {
   Object.defineProperty(globalThis, GUARDED, { value: f, configurable: true });
   try {
-    guard.runInThisContext({ breakOnSigint: true });
+    guard.runInThisContext({ breakOnSigint: true, displayErrors: false });
   } catch (error) {
     if (isInterrupt(error) && inFrame) exit(1); // nothing can mend half a frame
     throw error;
@@ -303,11 +307,17 @@ function evaluated(expression) {
 }
 
 const keeper = { value: undefined };
-globalThis.keeper = keeper;
-const keeperId = (await evaluated("keeper")).result.objectId;
-delete globalThis.keeper;
+const keeperId = idOf(keeper);
 
-/** The value itself: the inspector only gives names to values, which it accepts as arguments. */
+function idOf(object) {
+  let id;
+  globalThis.keeper = object;
+  session.post("Runtime.evaluate", { expression: "keeper" }, (_, answer) => (id = answer.result.objectId));
+  delete globalThis.keeper;
+  return id;
+}
+
+/** The value itself: the inspector only tells of values by ids, but takes these as arguments. */
 function fetched({ objectId, unserializableValue, value }) {
   const argument = objectId ? { objectId } : unserializableValue ? { unserializableValue } : { value };
   const functionDeclaration = "function (value) { this.value = value; }";
@@ -338,13 +348,14 @@ async function execute(code, name) {
 function located(error, { lineNumber, columnNumber, stackTrace }, code, name) {
   if (error instanceof SyntaxError && !stackTrace) {
     const line = code.split("\n")[lineNumber] ?? "";
-    error.stack = `${name}:${lineNumber + 1}\n${line}\n${" ".repeat(columnNumber)}^\nSyntaxError: ${error.message}`;
+    const place = `${name}:${lineNumber + 1}:${columnNumber + 1}`;
+    error.stack = `${line}\n${" ".repeat(columnNumber)}^\nSyntaxError: ${error.message}\n    at ${place}`;
   }
   return error;
 }
 
 // The inspector's code has no loader for import(), so it calls ours: everywhere but in comments and texts. Where this
-// takes something for a text that is none, import() does not work; nothing else changes.
+// takes something for a text that is none, import() does not work.
 const COMMENT = /\/\/.*|\/\*[^]*?\*\//;
 const TEXT = /'(?:\\[^]|[^'\\\n])*'|"(?:\\[^]|[^"\\\n])*"|`(?:\\[^]|[^`\\])*`/;
 const IMPORT = /(?<![\w$.#])import(?=\s*\()/;
@@ -366,7 +377,7 @@ function parses(code) {
 
 // --- what the code finds ---
 
-const LENT = "module.exports = { require, module, exports, __filename, __dirname, $import: (...a) => import(...a) }";
+const LENT = "module.exports = { require, module, exports, __filename, __dirname, $import: (...[name, how]) => import(name, how) }";
 
 /** What a module has that lies in the folder of the code, and `display`. */
 function furnish() {
@@ -495,6 +506,6 @@ async function serve() {
   }
 }
 
-replaceProcess();
 furnish();
-serve();
+replaceProcess();
+serve().catch(() => exit(1));
