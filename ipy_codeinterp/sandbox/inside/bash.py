@@ -15,8 +15,13 @@ from .channel import Channel, Interrupts
 from .limits import limit_memory
 from .outbox import Inbox, Outbox
 
-# The shell reads one line a run, runs the script in itself, and answers with its status.
-LOOP = 'while IFS= read -r -u "$1"; do . "$3"; printf "%d\\n" "$?" >&"$2"; done'
+# An interactive bash, since only that one goes on after an interrupt, reads these lines from a pipe. It would greet us
+# on stderr, which is therefore opened late; `exit` would say so, and `!` mean history.
+GREETING = """exec 2>&{stderr} {stderr}>&-; set +H +o history; exit() {{ builtin exit "$@" 2>/dev/null; }}
+"""
+RUN = """. {script} </dev/null
+printf '%d\\n' "$?" >&{answers}
+"""
 
 
 class Bash:
@@ -27,7 +32,7 @@ class Bash:
         self._inbox, self._outbox = Inbox(), Outbox(os.environ.get("OUTPUT_DIR"))
         self._script = os.path.join(os.environ.get("TMPDIR", "/tmp"), ".cell")
         self._shell: subprocess.Popen[bytes] | None = None
-        self._tell = self._hear = -1
+        self._hear = self._answers = -1
 
     def serve(self, in_fd: int, out_fd: int) -> None:
         """Run what comes in until the channel closes."""
@@ -43,14 +48,25 @@ class Bash:
                     self._run(head, body)
 
     def _start(self) -> None:
-        their_in, self._tell = os.pipe()
-        self._hear, their_out = os.pipe()
-        loop = ["bash", "--norc", "--noprofile", "-c", LOOP, "bash", str(their_in), str(their_out), self._script]
+        self._hear, self._answers = os.pipe()
+        stderr = os.dup(2)
         self._shell = subprocess.Popen(
-            loop, stdin=subprocess.DEVNULL, pass_fds=(their_in, their_out), start_new_session=True
+            ["bash", "--norc", "--noprofile", "--noediting", "-i"],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PS1": "", "PS2": ""},
+            pass_fds=(self._answers, stderr),
+            start_new_session=True,
         )
-        os.close(their_in)
-        os.close(their_out)
+        self._tell(GREETING.format(stderr=stderr))
+        os.close(stderr)
+        os.close(self._answers)
+
+    def _tell(self, commands: str) -> None:
+        assert self._shell and self._shell.stdin
+        with contextlib.suppress(BrokenPipeError):  # it has ended: that is heard
+            self._shell.stdin.write(commands.encode())
 
     def _interrupt(self, *_: object) -> None:
         if self._channel.run is not None and self._shell:
@@ -81,7 +97,7 @@ class Bash:
             self._start()
         with open(self._script, "wb") as file:
             file.write(code)
-        os.write(self._tell, b"\n")
+        self._tell(RUN.format(script=self._script, answers=self._answers))
         answer = os.read(self._hear, 16)
         if answer:
             return int(answer)
@@ -89,8 +105,8 @@ class Bash:
 
     def _ended(self) -> int:
         """The script said `exit`, or was interrupted: the next one gets a new shell."""
-        assert self._shell is not None
-        os.close(self._tell)
+        assert self._shell and self._shell.stdin
+        self._shell.stdin.close()
         os.close(self._hear)
         status = self._shell.wait()
         self._shell = None
