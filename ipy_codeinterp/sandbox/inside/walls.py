@@ -59,6 +59,8 @@ def fork_into_pid_namespace(own: int) -> int:
     pid = os.fork()
     if pid:
         _call("setns", own, NEWPID)
+    else:
+        os.setsid()  # a signal to one's process group knows no namespaces
     return pid
 
 
