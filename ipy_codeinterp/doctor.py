@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from dataclasses import asdict, dataclass
 
 from ipy_codeinterp.errors import InterpError, NoIsolation
 from ipy_codeinterp.execution import NOT_ISOLATED
+from ipy_codeinterp.languages import LANGUAGES, SYSTEM_PATH
 from ipy_codeinterp.sandbox import environment, isolation
 from ipy_codeinterp.sandbox.scratch import Scratch
 from ipy_codeinterp.settings import Settings
@@ -108,7 +110,20 @@ def _sandbox(settings: Settings) -> Iterator[Finding]:
     if chosen.name == NOT_ISOLATED:
         yield Finding("isolation", None, NOT_ISOLATED, "the setting isolation='bare' asks for this")
     else:
-        yield Finding("isolation", True, f"{chosen.name}, a start takes {time.monotonic() - started:.2f} s")
+        how = "forked from a zygote" if getattr(chosen, "forks", False) else "one start a run"
+        yield Finding("isolation", True, f"{chosen.name}, {how}; found in {time.monotonic() - started:.2f} s")
+        if chosen.program is None:
+            remedy = "none of the sandbox's other walls is missing; ask for this machine's kind in an issue"
+            yield Finding("system calls", None, f"not filtered: no filter for {platform.machine()}", remedy)
+
+
+def _languages(_: Settings) -> Iterator[Finding]:
+    """What can be run besides Python."""
+    for language in LANGUAGES.values():
+        if language.program and language.is_installed:
+            yield Finding(language.name, True, str(shutil.which(language.program, path=SYSTEM_PATH)))
+        elif language.program:
+            yield Finding(language.name, None, f"{language.program} is not installed", language.install)
 
 
 def _gateway(settings: Settings) -> Iterator[Finding]:
@@ -118,8 +133,12 @@ def _gateway(settings: Settings) -> Iterator[Finding]:
     started = time.monotonic()
     with Session(settings, warm="never") as session:
         result = session.run("print(6 * 7)")
-    ok = result.ok is True and result.stdout == "42\n"
-    yield Finding("gateway", ok, f"{result.outcome} after {time.monotonic() - started:.1f} s, cold")
+        ok = result.ok is True and result.stdout == "42\n"
+        warm = session.run("print(6 * 7)")
+    said = f"{result.outcome} after {time.monotonic() - started:.1f} s, cold"
+    yield Finding(
+        "gateway", ok, f"{said}; then a {'warm' if warm.warm else 'cold'} start in {warm.timings.total:.3f} s"
+    )
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
@@ -136,7 +155,7 @@ def _keys(_: Settings) -> Iterator[Finding]:
 
 
 # To add a check, add a function that yields findings.
-CHECKS: tuple[Check, ...] = (_python, _ipykernel, _nested_loops, _sandbox, _gateway, _store, _keys)
+CHECKS: tuple[Check, ...] = (_python, _ipykernel, _nested_loops, _sandbox, _languages, _gateway, _store, _keys)
 
 
 def _version(name: str) -> str | None:

@@ -306,7 +306,8 @@ class Result:
     def ending(self) -> str:
         """How the code was ended from outside, in words that are the same every time; empty where it was not."""
         if self.outcome == "limit" and self.limit:
-            return f"the code was stopped at its {self.limit}"
+            line = f", in line {self.limit.line}" if self.limit.line else ""
+            return f"the code was stopped at its {self.limit}{line}"
         if self.outcome == "crashed":
             return f"the interpreter died under the code ({_exit_in_words(self.steps)})"
         return ""
@@ -332,6 +333,20 @@ class Result:
         if self.isolation == NOT_ISOLATED:
             words.append(NOT_ISOLATED)
         return f"Result({', '.join(words)})"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerState:
+    """A container that is kept: how long it has been idle (seconds), how much memory it holds (bytes)."""
+
+    name: str
+    language: str
+    busy: bool
+    idle: float
+    memory: int
+
+    def describe(self) -> str:
+        return "busy" if self.busy else f"idle for {self.idle / 60:.0f} min"
 
 
 NOT_ISOLATED = "not isolated"

@@ -23,4 +23,4 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """'did you mean ...?' when something is near, else what there is."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}"
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(names) or 'none yet'}"

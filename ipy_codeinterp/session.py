@@ -14,10 +14,10 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
-from ipy_codeinterp import attachments, catalog, languages, settings
+from ipy_codeinterp import attachments, catalog, languages, registry, settings
 from ipy_codeinterp.bridge import Bridge, Emit
-from ipy_codeinterp.errors import InvalidInput, NothingToRun, SandboxError
-from ipy_codeinterp.execution import Event, Execution, File, Result
+from ipy_codeinterp.errors import InvalidInput, NothingToRun, Rejected, SandboxError
+from ipy_codeinterp.execution import ContainerState, Event, Execution, File, Result
 from ipy_codeinterp.gateway.process import GatewayProcess
 from ipy_codeinterp.settings import Settings
 from ipy_codeinterp.store.database import Database
@@ -159,6 +159,33 @@ class Session:
             raise InvalidInput(f"{file.name} was not left by a run", hint="give one of result.files")
         async with self._client() as client:
             return await client.transport.download(file.id)
+
+    def containers(self) -> list[ContainerState]:
+        """The named containers that live, by name."""
+        self._check_open()
+        return self._bridge.call(self._containers())
+
+    def end_container(self, name: str) -> None:
+        """End the container of that name, at once; the next run that names it gets a new one.
+
+        Raises `UnknownName` with the nearest name there is.
+        """
+        self._check_open()
+        self._bridge.call(self._end_container(name))
+
+    async def _containers(self) -> list[ContainerState]:
+        async with self._client() as client:
+            names = {id: name for name, id in client.ids.containers.items()}
+            rows = await client.transport.containers() if names else []
+        known = [(names[row.pop("id")], row) for row in rows if row["id"] in names]
+        return [ContainerState(name, **row) for name, row in sorted(known, key=lambda pair: pair[0])]
+
+    async def _end_container(self, name: str) -> None:
+        async with self._client() as client:
+            id = registry.find("container", name, client.ids.containers)
+            del client.ids.containers[name]
+            with contextlib.suppress(Rejected):  # it has ended by itself
+                await client.transport.end_container(id)
 
     def execution(
         self,

@@ -57,7 +57,7 @@ def test_offer(name: str) -> None:
     [
         ("claud", "did you mean claude?"),
         ("claud@local", "did you mean claude?"),
-        ("", "known: claude, local"),
+        ("", "known: claude, gpt, local"),
         ("claude@antropic", "did you mean anthropic?"),
     ],
 )
@@ -83,8 +83,8 @@ def test_nothing_is_sent() -> None:
         ("local", "local"),
         ("claude", "claude"),
         ("claude-sonnet-5", "claude"),
-        ("gpt", "claude"),
-        ("gpt-5.1", "claude"),
+        ("gpt", "gpt"),
+        ("gpt-5.1", "gpt"),
         ("gpts", None),
         ("claudette", None),
         ("gemini", None),

@@ -5,6 +5,7 @@ The facts are TOML files beside this one; this module loads them and answers que
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from ipy_codeinterp.execution import Cost, Usage
 
 MILLION = Decimal(1_000_000)
 LOCAL = "local"
+FAMILIES = ("claude", "gpt")  # profiles that serve every model called so and something more
+LEAST_MEMORY = 1 << 30  # bytes that a share of the machine's is at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def models() -> Mapping[str, Model]:
 @cache
 def profiles() -> Mapping[str, Profile]:
     """The models of the local sandbox."""
-    return {row["name"]: Profile(**row) for row in _load(LOCAL)["profiles"]}
+    return {row["name"]: _profile(dict(row)) for row in _load(LOCAL)["profiles"]}
 
 
 def find(name: str) -> Offer:
@@ -109,11 +112,18 @@ def find(name: str) -> Offer:
 
 
 def profile_of(model: str) -> Profile | None:
-    """The profile a gateway serves under a vendor's model name: `claude-sonnet-5` runs as `claude`, `gpt-5` too."""
-    known = profiles()
-    if model in known:
-        return known[model]
-    return known["claude"] if model == "gpt" or model.startswith(("claude-", "gpt-")) else None
+    """The profile a gateway serves under a vendor's model name: `claude-sonnet-5` runs as `claude`."""
+    family, _, version = model.partition("-")
+    known = profiles().get(family)
+    return known if not version or (known and family in FAMILIES) else None
+
+
+def _profile(row: dict[str, Any]) -> Profile:
+    share = row.pop("memory_share", None)
+    if share is not None:
+        physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        row["memory"] = max(int(physical * share), LEAST_MEMORY)
+    return Profile(**row)
 
 
 def _model(row: Mapping[str, Any], provider: str) -> Model:

@@ -28,7 +28,8 @@ class Client:
         ids: Ids | None = None,
     ) -> None:
         self.transport = Transport(connect)
-        middlewares = (Journal(database), Converse(self.transport, ids or Ids()), Account(database, settled))
+        self.ids = ids or Ids()
+        middlewares = (Journal(database), Converse(self.transport, self.ids), Account(database, settled))
         self._handler = compose(middlewares, self.transport.send)
 
     async def execute(self, execution: Execution, offer: Offer, emit: Emit) -> Result:

@@ -31,6 +31,7 @@ from ipy_codeinterp.errors import (
 from ipy_codeinterp.execution import File, Phase, Result, Step
 
 CONNECT_TIMEOUT = 10.0
+CONTAINERS = "/ipy_codeinterp/containers"
 
 # What aiohttp raises (the system's errors too, in its own clothes), and what it means to us; the first match counts.
 FOREIGN: tuple[tuple[type[BaseException], type[InterpError]], ...] = (
@@ -115,6 +116,15 @@ class Transport:
         endpoint = await self._connect()
         async with self._request(endpoint, "GET", f"/v1/files/{id}/content") as response:
             return await response.read()
+
+    async def containers(self) -> list[dict[str, Any]]:
+        """What the gateway keeps: id, language, busy, idle, memory."""
+        async with self._request(await self._connect(), "GET", CONTAINERS) as response:
+            return list((await response.json())["data"])
+
+    async def end_container(self, id: str) -> None:
+        async with self._request(await self._connect(), "DELETE", f"{CONTAINERS}/{id}"):
+            pass
 
     def _post(
         self, endpoint: Endpoint, path: str, **what: Any

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from ipy_codeinterp.dialects.messages import encode_error
 from ipy_codeinterp.errors import AuthenticationFailed, InterpError, NoIsolation, ProviderError, SandboxError
-from ipy_codeinterp.gateway import files, messages
+from ipy_codeinterp.gateway import containers, files, messages
 from ipy_codeinterp.gateway.files import FILES, Files
 from ipy_codeinterp.gateway.sandbox import SANDBOX, Sandbox
 
@@ -43,6 +43,7 @@ def make(sandbox: Sandbox, token: str) -> web.Application:
     app.router.add_get("/health/ready", ready)
     messages.add_routes(app)
     files.add_routes(app)
+    containers.add_routes(app)
     app.on_response_prepare.append(_name_response)
     app.on_startup.append(_open)
     app.on_cleanup.append(_close)

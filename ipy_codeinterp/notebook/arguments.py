@@ -15,7 +15,7 @@ from ipy_codeinterp import catalog, registry
 from ipy_codeinterp.languages import LANGUAGES
 
 FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
-    (("-m", "--model"), {"metavar": "NAME", "help": "which interpreter runs the cell: local, claude"}),
+    (("-m", "--model"), {"metavar": "NAME", "help": "which interpreter runs the cell: local, claude, gpt"}),
     (("-l", "--language"), {"metavar": "NAME", "default": "python", "help": f"language: {', '.join(LANGUAGES)}"}),
     (("-t", "--timeout"), {"metavar": "S", "help": "seconds the code may run"}),
     (("--container",), {"metavar": "NAME", "help": "keep variables in this container between cells"}),
@@ -36,7 +36,7 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
 )
 
 MOST_TIMEOUT = 24 * 3600  # seconds
-VERBS = ("panel", "doctor", "help")
+VERBS = ("panel", "container", "doctor", "help")
 
 
 class BadUsage(UsageError):

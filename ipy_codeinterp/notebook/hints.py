@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ipy_codeinterp import catalog
 from ipy_codeinterp.execution import Error, Limit
 
 INSIDE = "/tmp/input/"  # where attached files lie
@@ -61,12 +62,26 @@ def _error_hints(error: Error, around: Surroundings) -> Iterator[str]:
 
 
 def _limit_hints(limit: Limit | None) -> Iterator[str]:
-    if limit and limit.name == "time":
-        yield "to give it longer: --timeout S"
-    elif limit and limit.name == "memory":
-        yield "work on less at a time (read files in chunks, drop columns), or delete what is no longer needed"
-    elif limit and limit.name == "output":
-        yield "print less, or write it to a file in $OUTPUT_DIR"
+    if limit and limit.name in NEXT_STEPS:
+        yield NEXT_STEPS[limit.name] + (_larger_profile(limit) if limit.name == "memory" else "")
+
+
+# What to do about each limit. To add one, add a row.
+NEXT_STEPS = {
+    "time": "to give it longer: --timeout S",
+    "memory": "work on less at a time (read files in chunks, drop columns), or delete what is no longer needed",
+    "output": "print less, or write it to a file in $OUTPUT_DIR",
+    "processes": "start fewer processes or threads at a time (n_jobs=2), and wait for them",
+    "disk": "write less to /tmp, or delete what is no longer needed: it is the code's only disk",
+    "file size": "write several smaller files",
+    "open files": "close files when they are done with (use `with open(...)`)",
+}
+
+
+def _larger_profile(limit: Limit) -> str:
+    larger = [p for p in catalog.profiles().values() if p.memory > limit.allowed]
+    best = max(larger, key=lambda p: p.memory, default=None)
+    return f", or give it more: --model {best.name} ({best.memory >> 20} MB)" if best else ""
 
 
 def _missing_file(error: Error, around: Surroundings) -> str | None:

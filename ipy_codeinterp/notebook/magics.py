@@ -6,7 +6,7 @@ import itertools
 import os
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from traitlets import Enum, Float, TraitError, Unicode, validate
 
 from ipy_codeinterp import catalog, languages, registry, settings
 from ipy_codeinterp.errors import CodeError, Crashed, LimitReached
-from ipy_codeinterp.execution import NOT_ISOLATED, Execution, Result
+from ipy_codeinterp.execution import NOT_ISOLATED, ContainerState, Execution, Result
 from ipy_codeinterp.mime import safe_text
 from ipy_codeinterp.notebook import nest
 from ipy_codeinterp.notebook.arguments import VERBS, BadUsage, parse, with_arguments
@@ -35,7 +35,7 @@ MOST_MESSAGE = 2000  # characters of an exception's text
 class InterpMagics(Magics):
     """Runs cells in a code interpreter."""
 
-    model = Unicode(help="which interpreter runs a cell that names none: local, claude").tag(config=True)
+    model = Unicode(help="which interpreter runs a cell that names none: local, claude, gpt").tag(config=True)
     timeout = Float(None, allow_none=True, help="seconds the code may run; None leaves it to the model").tag(
         config=True
     )
@@ -200,6 +200,19 @@ class InterpMagics(Magics):
             panel = self._panel
             self._session.on_settled = lambda _: panel.refresh_soon()
 
+    def _verb_container(self, rest: list[str]) -> None:
+        action, names = (rest[0], rest[1:]) if rest else ("list", [])
+        if action not in CONTAINER_ACTIONS:
+            raise BadUsage(f"unknown action {action!r}: {registry.suggestion(action, CONTAINER_ACTIONS)}")
+        if action == "list":
+            _no_more("container list", names)
+            print(containers_table(self._session.containers()))  # noqa: T201 - this is the screen
+            return
+        if len(names) != 1:
+            raise BadUsage(f"%interp container {action} NAME: names one container (%interp container list)")
+        self._session.end_container(names[0])
+        print(CONTAINER_ACTIONS[action].format(name=names[0]))  # noqa: T201 - this is the screen
+
     def _verb_doctor(self, rest: list[str]) -> None:
         from ipy_codeinterp import doctor
 
@@ -212,6 +225,26 @@ class InterpMagics(Magics):
         if self._panel:
             self._panel.close()
             self._panel = None
+
+
+# What `%interp container` can do, and what it says then.
+CONTAINER_ACTIONS = {
+    "list": "",
+    "restart": "container {name!r} is new: its variables are gone",
+    "delete": "container {name!r} is deleted",
+}
+
+
+def containers_table(states: Sequence[ContainerState]) -> str:
+    """One row a container, or a line that there is none."""
+    if not states:
+        return "no containers: %%interp --container NAME makes one"
+    told = [(state.name, state.language, state.describe(), f"{state.memory >> 20} MB") for state in states]
+    rows = [("NAME", "LANGUAGE", "STATE", "MEMORY"), *told]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 def _parser() -> MagicArgumentParser:

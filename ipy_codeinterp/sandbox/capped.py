@@ -27,6 +27,7 @@ class Capped:
         self._display_bytes_left = SHOWN_DISPLAYS
         self._displays_dropped = 0
         self._errors_left = MOST_ERRORS
+        self._clears_left = MOST_DISPLAYS
         self._last_error: Error | None = None
 
     def feed(self, output: Output | Update, size: int) -> Iterator[Output | Update]:
@@ -42,6 +43,12 @@ class Capped:
             yield output
         else:
             self._last_error = output  # the one the run ended with is never lost
+
+    def takes_clear(self, size: int) -> bool:
+        """Whether one more `clear_output`, of `size` bytes on the wire, is to be obeyed."""
+        self.produced += size
+        self._clears_left -= 1
+        return self._clears_left >= 0
 
     @property
     def over(self) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from ipy_codeinterp.errors import SandboxError
 from ipy_codeinterp.sandbox.child import Child
 from ipy_codeinterp.sandbox.job import Event, Job
+from ipy_codeinterp.sandbox.memory import SLACK
 from ipy_codeinterp.sandbox.run import Run
 
 INTERRUPT_GRACE = 2.0  # seconds that code has to end after an interrupt before it is killed
@@ -32,6 +33,7 @@ class Container:
         self._why_gone = "its interpreter died"
         self.last_used = time.monotonic()
         self.memory = memory  # bytes it was started with
+        self._last_memory: int | None = None
         self.warm = False  # whether it was waiting when it was asked for
 
     @property
@@ -46,12 +48,22 @@ class Container:
     def busy(self) -> bool:
         return self._lock.locked()
 
+    def outgrew(self) -> bool:
+        """Whether what its last run left behind takes more memory than that run was allowed."""
+        limit = self._last_memory
+        return bool(limit and self.alive and not self.busy and self._child.watch_memory(limit).look() > limit + SLACK)
+
+    def memory_used(self) -> int:
+        """Bytes that it holds beyond what it shares with its siblings."""
+        return self._child.watch_memory(0).look() if self.alive else 0
+
     async def run(self, job: Job) -> AsyncGenerator[Event]:
         """Run `job` after those that came before it; leaving early interrupts it."""
         await self._lock.acquire()
         if not self.alive:  # it died while others were before us
             self._lock.release()
             raise ContainerGone(self._why_gone)
+        self._last_memory = job.memory
         run = Run(self._child, job, next(self._numbers))
         try:
             async with contextlib.aclosing(run.events()) as events:

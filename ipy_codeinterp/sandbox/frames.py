@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 import struct
 from collections.abc import Callable, Iterable, Mapping
@@ -129,13 +130,17 @@ def _bundle(head: dict[str, Any], body: bytes) -> dict[str, Any]:
 
 def _loads(text: bytes) -> Any:
     """JSON without infinities, and not so deep that writing it again would fail."""
-    value = json.loads(text, parse_constant=lambda _: None)
+    value = json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
     level = [value]
     for _ in range(MOST_DEPTH):
         level = [inner for each in level for inner in _inside(each)]
         if not level:
             return value
     raise ValueError("JSON that is nested too deep")
+
+
+def _finite(text: str) -> float | None:
+    return value if math.isfinite(value := float(text)) else None
 
 
 def _inside(value: object) -> Iterable[Any]:

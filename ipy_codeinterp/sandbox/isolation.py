@@ -23,7 +23,7 @@ from ipy_codeinterp.sandbox.environment import Environment
 from ipy_codeinterp.sandbox.scratch import WARM_UP, Scratch
 
 GUEST = 65534  # nobody: where we are root, the code is not
-# Of one container. Bytes, except for processes, open files, and files and folders in a tmpfs.
+# Of one container. Bytes, except for what is counted.
 LIMITS = {
     "tmp": 256 << 20,
     "shm": 64 << 20,
@@ -31,6 +31,10 @@ LIMITS = {
     "processes": 128,
     "open_files": 1024,
     "file_size": 256 << 20,
+    "watches": 8,
+    "terminals": 16,
+    "signals": 512,
+    "messages": 64 << 10,
 }
 # The package `inside` is importable while it starts, and not by the code.
 START = (

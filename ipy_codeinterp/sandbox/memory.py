@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 LOOK_EVERY = 0.05  # seconds
-LOOK_OFTEN = 0.01  # when more than half is used
-LOOK_SHARE = 0.1  # of one core that looking may take
+LOOK_OFTEN = 0.01  # near the limit, or when it is approached fast
+SHARE, SHARE_OFTEN = 0.1, 0.5  # of one core that looking may take, and then
+LONGEST_PAUSE = 0.1  # seconds, whatever it costs
+NEAR = 0.5  # of the limit
+FAST = 0.05  # of the limit, between two looks
 SLACK = 8 << 20  # bytes above the limit: a process that asks for too much is told so by the kernel first
 KB = 1024
 SHARED_ANONYMOUS = "/dev/zero (deleted)"
@@ -44,30 +49,54 @@ class Watch:
         self._root = root
         self._base = base
         self._limit = limit
+        self._last = 0  # what the cheap look said
+        self._is_urgent = False
 
     async def over(self) -> None:
         """Returns when it is too much."""
-        pause = LOOK_EVERY
+        cost = 0.0
         while True:
-            await asyncio.sleep(pause)
+            often, share = (LOOK_OFTEN, SHARE_OFTEN) if self._is_urgent else (LOOK_EVERY, SHARE)
+            await asyncio.sleep(min(max(often, cost / share), LONGEST_PAUSE))
             started = time.perf_counter()
-            if self.look() > self._limit + SLACK:
+            used = await asyncio.to_thread(self.look) if cost > LOOK_OFTEN else self.look()
+            if used > self._limit + SLACK:
                 return
             cost = time.perf_counter() - started
-            pause = max(LOOK_OFTEN if self.peak > self._limit / 2 else LOOK_EVERY, cost / LOOK_SHARE)
 
     def look(self) -> int:
-        """Bytes in use now."""
+        """Bytes in use now, or promised in a way that can be used without being seen."""
         pids = tree(self._root)
         rows = {pid: _fields(f"/proc/{pid}/status") for pid in pids}
         used = sum(map(_resident, rows.values())) - self._base
+        is_fast, self._last = used - self._last > FAST * self._limit, used
         if used > self._limit and len(pids) > 1:
-            shares = [_share(pid) for pid in pids]
-            used = used if None in shares else sum(share or 0 for share in shares)
-        elif max((row.get("VmSize", 0) for row in rows.values()), default=0) > self._limit:
-            used = max(used, _mapped_together(pids))
+            # a tree that is about to be too large does not grow while it is measured
+            with _stopped(pids) if self._is_urgent or is_fast else contextlib.nullcontext():
+                shares = [_share(pid) for pid in pids]
+            tables = sum(row.get("VmPTE", 0) for row in rows.values())
+            used = used if None in shares else sum(share or 0 for share in shares) + tables
         self.peak = max(self.peak, used)
+        self._is_urgent = is_fast or used > NEAR * self._limit
+        if max((row.get("VmSize", 0) for row in rows.values()), default=0) > self._limit:
+            return max(used, _mapped_together(pids))
         return used
+
+
+@contextlib.contextmanager
+def _stopped(pids: Iterable[int]) -> Iterator[None]:
+    """None of them runs meanwhile."""
+    _signal(pids, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        _signal(pids, signal.SIGCONT)
+
+
+def _signal(pids: Iterable[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            os.kill(pid, number)
 
 
 def _mapped_together(pids: Iterable[int]) -> int:
@@ -84,7 +113,7 @@ def _mapped_together(pids: Iterable[int]) -> int:
 
 
 def _resident(status: Mapping[str, int]) -> int:
-    return status.get("RssAnon", 0) + status.get("RssShmem", 0)
+    return status.get("RssAnon", 0) + status.get("RssShmem", 0) + status.get("VmPTE", 0)
 
 
 def _share(pid: int) -> int | None:

@@ -22,7 +22,8 @@ LEAST = 2  # and when nobody has asked for a while
 SLOW_SIZE = 2  # of those that cost a second and their own memory each
 IDLE_EXPIRY = 30 * 60.0  # seconds
 MOST_KEPT = 16
-SWEEP_EVERY = 30.0
+SWEEP_EVERY = 2.0
+SHRINK_AFTER = 60.0  # seconds without a request
 MOST_REMEMBERED = 1000
 AHEAD = "python"  # the language that waits from the beginning
 PROGRAMS = ("r", "node")
@@ -180,10 +181,12 @@ class Pool:
         for id, container in list(self._kept.items()):
             if not container.alive:
                 self.forget(id, "its interpreter died")
+            elif container.outgrew():
+                self.forget(id, "what it left running hit the memory limit")
             elif not container.busy and now - container.last_used > self._idle_expiry:
                 self.forget(id, f"it was idle for {self._idle_expiry / 60:.0f} minutes")
         for language, asked in self._asked.items():
-            if now - asked > SWEEP_EVERY:
+            if now - asked > SHRINK_AFTER:
                 self._shrink(language, idle=now - asked > self._idle_expiry)
 
     def _shrink(self, language: str, *, idle: bool) -> None:

@@ -43,6 +43,7 @@ class Run:
         self._pumps: list[asyncio.Task[None]] = []
         self._capped = Capped()
         self._files: dict[str, bytearray] = {}
+        self._whole: set[str] = set()  # names of files that have come to their end
         self._file_bytes = 0
         self._dropped_files: list[str] = []
         self._last_error: Error | None = None
@@ -211,11 +212,16 @@ class Run:
             self._last_error = frame
         if isinstance(frame, (Stream, Display, Error, Update)):
             return list(self._capped.feed(frame, received.size))
-        return [frame] if isinstance(frame, (Clear, frames.Begun)) else []
+        if isinstance(frame, Clear):
+            return [frame] if self._capped.takes_clear(received.size) else []
+        return [frame] if isinstance(frame, frames.Begun) else []
 
     def _keep(self, piece: frames.FilePiece) -> None:
         """Whole or not at all: a file that was cut would pass for the one the code wrote."""
         if piece.name in self._dropped_files:
+            return
+        if piece.name in self._whole:  # another one that only looks the same when it is written out
+            self._dropped_files.append(piece.name)
             return
         crowded = piece.name not in self._files and len(self._files) >= MOST_FILES
         if crowded and len(self._dropped_files) >= MOST_FILES:
@@ -226,6 +232,8 @@ class Run:
             return
         self._file_bytes += len(piece.data)
         self._files.setdefault(piece.name, bytearray()).extend(piece.data)
+        if not piece.more:
+            self._whole.add(piece.name)
 
     async def _rest(self) -> list[Event]:
         """What is still on its way once the code has ended, and the end of what was too long."""

@@ -116,10 +116,10 @@ class Channel:
 
     def after_fork_in_child(self) -> None:
         """A process that user code forked does not speak to the host: two would talk at once."""
-        self.forked, self.run = True, None
-        if self._out >= 0:
+        if not self.forked:
             os.close(self._in)
             os.close(self._out)
+        self.forked, self.run = True, None
 
     def _wait_for_pipes(self) -> None:
         """What the code wrote to descriptors 1 and 2 comes first: the host must have read it before this goes out."""

@@ -56,6 +56,14 @@ class Outbox:
         marks = {n: (s.st_mtime_ns, s.st_size, s.st_ino) for n, s in found.items() if stat.S_ISREG(s.st_mode)}
         return dict(sorted(marks.items()))
 
+    def _opened(self, name: str) -> int:
+        """Another process may be changing the folder meanwhile: no link is followed, no pipe waited for."""
+        fd = os.open(os.path.join(str(self._folder), name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        if stat.S_ISREG(os.fstat(fd).st_mode) and os.fstat(fd).st_size <= MOST_FILE:
+            return fd
+        os.close(fd)
+        raise OSError(f"{name} is no regular file any more")
+
     def send(self, channel: Channel) -> None:
         names = self.changed()
         fitting = [name for name in names if self._seen[name][1] <= MOST_FILE][:MOST_FILES]
@@ -63,7 +71,7 @@ class Outbox:
             note = f"[{dropped} files in $OUTPUT_DIR not kept: more than {MOST_FILES}, or over {MOST_FILE >> 20} MB]\n"
             channel.output("stream", note.encode(), name="stderr")
         for name in fitting:
-            with contextlib.suppress(OSError), open(os.path.join(str(self._folder), name), "rb") as file:
+            with contextlib.suppress(OSError), open(self._opened(name), "rb") as file:
                 piece = file.read(PIECE)
                 while True:
                     following = file.read(PIECE)

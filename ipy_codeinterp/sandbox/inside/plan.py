@@ -17,6 +17,10 @@ class Limits:
     processes: int
     open_files: int
     file_size: int
+    watches: int  # of inotify; like the next three, what the kernel counts for all containers of a user together
+    terminals: int
+    signals: int  # waiting, and timers
+    messages: int  # bytes in message queues
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from typing import Any
 
 from .channel import Channel, Interrupts
@@ -62,6 +63,7 @@ class Python:
         os.register_at_fork(after_in_child=self._channel.after_fork_in_child)
         subprocess.Popen.__init__ = self._screen.flushed_before(subprocess.Popen.__init__)  # type: ignore[method-assign]
         os.system = self._screen.flushed_before(os.system)
+        threading.Thread.start = self._screen.marked(threading.Thread.start)  # type: ignore[method-assign]
         sys.path.insert(0, "")  # modules attached beside the code are importable
         with contextlib.suppress(EOFError, OSError):
             self._serve()

@@ -14,6 +14,7 @@ from typing import Any
 from .channel import PIECE, Channel, Interrupts, write_all
 
 FLUSH_EVERY = 0.010  # seconds: the most a printed line waits
+RUN = "_codeinterp_run"  # attribute of a thread
 FLUSH_AT = 1 << 16  # characters: more than this does not wait
 
 
@@ -32,6 +33,8 @@ class Screen:
         self._forked = False
 
     def write(self, name: str, text: str) -> None:
+        if self._is_late():
+            return
         with self._interrupts.held(), self._lock:
             self._pieces.append((name, text))
             self._size += len(text)
@@ -40,6 +43,21 @@ class Screen:
             self.flush()
         elif not self._forked and not self._waiting.is_set():
             self._wake_flusher()
+
+    def _is_late(self) -> bool:
+        """Whether this is a thread of an earlier run: what it says belongs to no cell that is running."""
+        run = getattr(threading.current_thread(), RUN, self._channel.run)
+        return bool(run != self._channel.run)
+
+    def marked(self, start: Any) -> Any:
+        """`start` starts a thread: it belongs to the run in which it is started."""
+
+        @functools.wraps(start)
+        def started(thread: threading.Thread, *args: Any, **kwargs: Any) -> Any:
+            setattr(thread, RUN, getattr(threading.current_thread(), RUN, self._channel.run))
+            return start(thread, *args, **kwargs)
+
+        return started
 
     def flush(self) -> None:
         with self._interrupts.held(), self._lock:

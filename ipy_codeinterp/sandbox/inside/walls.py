@@ -23,6 +23,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4
 PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 4, 24, 47, 4
 CAPABILITY_VERSION_3 = 0x20080522
 LAST_CAPABILITY = 63
+RLIMIT_SIGPENDING, RLIMIT_MSGQUEUE = 11, 12  # Python does not name them everywhere
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -69,13 +70,20 @@ def enter(plan: Plan, proc: int) -> None:
     limits = plan.limits
     _call("unshare", NEWNS | NEWIPC | NEWNET | NEWUTS | NEWCGROUP)
     _mount("proc", "/proc", "proc", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    _mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
+    _mount(
+        "devpts",
+        "/dev/pts",
+        "devpts",
+        MS_NOSUID | MS_NOEXEC,
+        f"newinstance,ptmxmode=0666,mode=620,max={limits.terminals}",
+    )
     _mount_tmpfs("/dev/shm", limits.shm, limits.tmp_files)
     _mount_tmpfs("/tmp", limits.tmp, limits.tmp_files)
     _furnish(plan)
     _call("unshare", NEWUSER)
     _map_ids(GUEST, GUEST, proc)
-    _write("sys/user/max_user_namespaces", "0", proc)
+    for name, most in {"max_user_namespaces": 0, "max_inotify_instances": limits.watches}.items():
+        _write(f"sys/user/{name}", str(most), proc)
     os.close(proc)
     set_limits(limits)
     for capability in range(LAST_CAPABILITY + 1):
@@ -94,6 +102,8 @@ def set_limits(limits: Limits) -> None:
         resource.RLIMIT_NOFILE: limits.open_files,
         resource.RLIMIT_FSIZE: limits.file_size,
         resource.RLIMIT_CORE: 0,
+        RLIMIT_SIGPENDING: limits.signals,
+        RLIMIT_MSGQUEUE: limits.messages,
     }
     for kind, value in wanted.items():
         _, most = resource.getrlimit(kind)
