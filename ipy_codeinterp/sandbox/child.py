@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from ipy_codeinterp.errors import SandboxError
 from ipy_codeinterp.sandbox import frames, memory
+from ipy_codeinterp.sandbox.cgroup import Cgroup, Cgroups
 from ipy_codeinterp.sandbox.pipes import Ends, Pipe
 
 MOST_TURNS = 1000  # of the event loop that a pipe's bytes wait for frames
@@ -42,8 +43,10 @@ class Process(Protocol):
 class Child:
     """A started runner of `language`. See `warmed()`; in the end `kill()` it and wait until it is `closed()`."""
 
-    def __init__(self, process: Process, ends: Ends, language: str) -> None:
+    def __init__(self, process: Process, ends: Ends, language: str, cgroups: Cgroups | None = None) -> None:
         self.language = language
+        self._cgroups = cgroups
+        self._cgroup: Cgroup | None = None
         self._process = process
         self._ends = ends
         self._in_frame = False
@@ -59,6 +62,8 @@ class Child:
         if not isinstance(received.frame, frames.Ready):
             raise SandboxError("the interpreter did not start: it spoke out of turn")
         self._base = memory.of_tree(self.pid)
+        if self._cgroups:
+            self._cgroup = self._cgroups.make(self.pid)
 
     async def send(self, head: dict[str, Any], body: bytes = b"") -> None:
         self._ends.writer.write(frames.encode(head, body))
@@ -82,7 +87,7 @@ class Child:
 
     def watch_memory(self, limit: int) -> memory.Watch:
         """A watch on the whole tree, which may take `limit` bytes more than it held when it was ready."""
-        return memory.Watch(self.pid, self._base, limit)
+        return memory.Watch(self.pid, self._base, limit, self._cgroup)
 
     def interrupt(self) -> None:
         self._process.interrupt()
@@ -104,6 +109,8 @@ class Child:
         status = await self.status()
         self._ends.close()
         self._process.close()
+        if self._cgroup:
+            self._cgroup.close()
         return status
 
     @property

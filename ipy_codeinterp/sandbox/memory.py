@@ -14,12 +14,15 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from ipy_codeinterp.sandbox.cgroup import Cgroup
+
 LOOK_EVERY = 0.05  # seconds
 LOOK_OFTEN = 0.01  # near the limit, or when it is approached fast
 SHARE, SHARE_OFTEN = 0.1, 0.5  # of one core that looking may take, and then
 LONGEST_PAUSE = 0.1  # seconds, whatever it costs
 NEAR = 0.5  # of the limit
 FAST = 0.05  # of the limit, between two looks
+BACKSTOP = 1.1  # times the limit: where the kernel acts by itself, should we be late
 SLACK = 8 << 20  # bytes above the limit: a process that asks for too much is told so by the kernel first
 KB = 1024
 SHARED_ANONYMOUS = "/dev/zero (deleted)"
@@ -44,8 +47,10 @@ def tree(root: int) -> list[int]:
 class Watch:
     """Looks at the tree of `root` until it uses more than `limit` bytes beyond `base`; remembers the `peak`."""
 
-    def __init__(self, root: int, base: int, limit: int) -> None:
+    def __init__(self, root: int, base: int, limit: int, cgroup: Cgroup | None = None) -> None:
         self.peak = 0
+        self._cgroup = cgroup
+        self._kills = cgroup.kills() if cgroup else 0
         self._root = root
         self._base = base
         self._limit = limit
@@ -54,18 +59,28 @@ class Watch:
 
     async def over(self) -> None:
         """Returns when it is too much."""
+        if self._cgroup:
+            self._cgroup.limit(int(self._limit * BACKSTOP))
         cost = 0.0
         while True:
             often, share = (LOOK_OFTEN, SHARE_OFTEN) if self._is_urgent else (LOOK_EVERY, SHARE)
             await asyncio.sleep(min(max(often, cost / share), LONGEST_PAUSE))
             started = time.perf_counter()
             used = await asyncio.to_thread(self.look) if cost > LOOK_OFTEN else self.look()
-            if used > self._limit + SLACK:
+            if used > self._limit + SLACK or self.was_killed():
                 return
             cost = time.perf_counter() - started
 
+    def was_killed(self) -> bool:
+        """Whether the kernel has ended a process of the tree for its memory."""
+        return bool(self._cgroup and self._cgroup.kills() > self._kills)
+
     def look(self) -> int:
         """Bytes in use now, or promised in a way that can be used without being seen."""
+        if self._cgroup and (used := self._cgroup.used()) is not None:
+            self.peak = max(self.peak, used)
+            self._is_urgent = used > NEAR * self._limit
+            return used
         pids = tree(self._root)
         rows = {pid: _fields(f"/proc/{pid}/status") for pid in pids}
         used = sum(map(_resident, rows.values())) - self._base

@@ -46,6 +46,8 @@ async def opened() -> AsyncIterator[tuple[Ends, list[int]]]:
     pairs = [os.pipe() for _ in range(4)]
     (their_in, our_out), *others = pairs
     theirs = [their_in, *(write for _, write in others)]
+    for fd in theirs:
+        os.fchmod(fd, 0o666)  # who may reach it may also open it again as /dev/fd/N: the guest may be another user
     ends = await _ends(our_out, *(read for read, _ in others))
     try:
         yield ends, theirs

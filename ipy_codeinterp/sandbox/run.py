@@ -287,7 +287,7 @@ class Run:
 
     async def _died(self) -> Verdict:
         status = await self._child.status()
-        if self._too_much or (self._job.memory and limits.is_heap_exhaustion(self._tail)):
+        if self._too_much or self._watch.was_killed() or (self._job.memory and limits.is_heap_exhaustion(self._tail)):
             line = limits.line_of(self._where.decode("utf-8", "replace"))
             limit = Limit("memory", float(self._job.memory or 0), "bytes", float(self._watch.peak), line)
             return self._verdict("limit", limit=limit, alive=False)

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ipy_codeinterp.errors import SandboxError
 from ipy_codeinterp.sandbox import environment
+from ipy_codeinterp.sandbox.cgroup import Cgroups
 from ipy_codeinterp.sandbox.child import Child, warmed
 from ipy_codeinterp.sandbox.isolation import Bubblewrap, Isolation
 from ipy_codeinterp.sandbox.spawn import spawn
@@ -45,14 +46,15 @@ class Programs:
     def __init__(self, isolation: Isolation) -> None:
         self.name = isolation.name
         self._isolation = isolation
+        self._cgroups = Cgroups.find()
         self._at_once = asyncio.Semaphore(max(os.cpu_count() or 1, 2))
 
     async def start(self, language: str, memory: int | None) -> Child:
         async with self._at_once:
             try:
-                return await warmed(await spawn(self._isolation, language, memory))
+                return await warmed(await spawn(self._isolation, language, memory, self._cgroups))
             except SandboxError:  # killed from outside, say: once is no reason to give up
-                return await warmed(await spawn(self._isolation, language, memory))
+                return await warmed(await spawn(self._isolation, language, memory, self._cgroups))
 
     async def tidy(self) -> None:
         pass

@@ -15,11 +15,14 @@ from pathlib import Path
 
 from ipy_codeinterp.errors import SandboxError
 from ipy_codeinterp.sandbox import pidfd, pipes
+from ipy_codeinterp.sandbox.cgroup import Cgroups
 from ipy_codeinterp.sandbox.child import Child
 from ipy_codeinterp.sandbox.isolation import Isolation
 
 
-async def spawn(isolation: Isolation, language: str = "python", memory: int | None = None) -> Child:
+async def spawn(
+    isolation: Isolation, language: str = "python", memory: int | None = None, cgroups: Cgroups | None = None
+) -> Child:
     """Start a runner and return at once: it is `ready()` later."""
     with contextlib.ExitStack() as stack:
         options = as_descriptor("\0".join([*isolation.options, ""]).encode())
@@ -43,7 +46,7 @@ async def spawn(isolation: Isolation, language: str = "python", memory: int | No
                 )
             except OSError as error:
                 raise SandboxError(f"the sandbox did not start: {error}") from None
-            return Child(Spawned(process, bare=launch.folder is not None), ends, language)
+            return Child(Spawned(process, bare=launch.folder is not None), ends, language, cgroups)
 
 
 def as_descriptor(content: bytes) -> int:

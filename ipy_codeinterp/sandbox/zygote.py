@@ -18,6 +18,7 @@ from typing import Any
 
 from ipy_codeinterp.errors import SandboxError
 from ipy_codeinterp.sandbox import pidfd, pipes
+from ipy_codeinterp.sandbox.cgroup import Cgroups
 from ipy_codeinterp.sandbox.child import Child
 from ipy_codeinterp.sandbox.isolation import Bubblewrap
 from ipy_codeinterp.sandbox.spawn import as_descriptor
@@ -41,6 +42,7 @@ class Zygote:
         self._ends: dict[int, asyncio.Future[int]] = {}  # to the status
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._exited = asyncio.Event()
+        self._cgroups = Cgroups.find()
         own = os.pidfd_open(process.pid)
         pidfd.watch(own, self._exited)
         os.close(own)
@@ -102,7 +104,7 @@ class Zygote:
             finally:
                 self._forks.pop(id, None)
             try:
-                return Child(Forked(fd, ended), ends, language)
+                return Child(Forked(fd, ended), ends, language, self._cgroups)
             except ProcessLookupError:
                 os.close(fd)
                 raise SandboxError("the interpreter did not start") from None

@@ -31,6 +31,7 @@ local({
   from_host <- file(pipes[1], "rb", raw = TRUE)
   to_host <- file(pipes[2], "wb", raw = TRUE)
   run <- NULL # the number of the run whose outputs may be sent
+  pid <- Sys.getpid()
 
   # --- frames ---
 
@@ -62,17 +63,19 @@ local({
     write_frame(charToRaw(head), if (is.raw(text)) text else charToRaw(utf8(text)))
   }
 
-  # Send what the code produced; what comes between runs belongs to nobody and is dropped.
+  # What comes between runs belongs to nobody and is dropped; of a process that was forked from here, too.
+  is_heard <- function() !is.null(run) && Sys.getpid() == pid
+
+  # Send what the code produced.
   output <- function(type, ..., body = raw()) suspendInterrupts({
-    if (is.null(run)) return()
+    if (!is_heard()) return()
     take_back()
     send(type, run = run, ..., body = body)
   })
 
   put_stderr <- function(text) suspendInterrupts({
-    if (is.null(run)) return()
     take_back()
-    send_text("stderr", text)
+    if (nchar(text, "bytes") < PIECE) send_text("stderr", text) else cat(text, file = stderr())
   })
 
   take_back <- function() {
@@ -87,11 +90,11 @@ local({
   unread <- function(fd) {
     for (i in seq_len(MOST_RETURNS)) {
       bytes <- taken(fd)
-      if (!length(bytes) || bitwAnd(as.integer(bytes[1]), 0xC0L) != 0x80L) break
+      if (!length(bytes) || bitwAnd(as.integer(bytes[1]), 0xC0L) != 0x80L) return(bytes)
       give_back(fd, bytes)
       Sys.sleep(0.001)
     }
-    bytes
+    raw() # it is no text: where it is cut does not matter, and the host will read it
   }
 
   # All of it at once, or the host might read the middle. To read from an empty pipe is an error.
@@ -179,8 +182,8 @@ local({
   reserve <- raw(RESERVE)
 
   on_message <- function(message) {
-    if (sink.number("message") != 2L) return() # the code collects them
-    put_stderr(message_of(message))
+    if (!is_heard() || sink.number("message") != 2L) return() # or the code collects them
+    put_stderr(conditionMessage(message))
     tryInvokeRestart("muffleMessage")
   }
 
@@ -344,14 +347,14 @@ local({
     files <- file.path(outbox, names)
     info <- file.info(files, extra_cols = FALSE)
     is_regular <- !info$isdir %in% c(TRUE, NA) & Sys.readlink(files) == ""
-    is_regular[is_regular] <- !vapply(files[is_regular], is_fifo, NA)
+    is_regular[is_regular] <- vapply(files[is_regular], is_regular_file, NA)
     marks <- sprintf("%.6f %.0f", as.numeric(info$ctime), info$size)
     structure(marks, names = names)[is_regular]
   }
 
-  # To open one otherwise would wait for a writer.
-  is_fifo <- function(file) file.size(file) == 0 && tryCatch({
-    close(fifo(file, "rb", blocking = FALSE))
+  # Only what is empty may be something else. To open a pipe for both ends does not wait, and `raw` refuses it.
+  is_regular_file <- function(file) file.size(file) > 0 || tryCatch({
+    close(file(file, "r+b", raw = FALSE))
     TRUE
   }, condition = function(c) FALSE)
 
@@ -379,7 +382,7 @@ local({
   # --- life ---
 
   run_cell <- function(number, parse, code) {
-    if (parse && !parses(code)) return(send("refused", run = number))
+    if (isTRUE(parse) && !parses(code)) return(send("refused", run = number))
     changed() # whatever lies there now is not this run's
     tryCatch(allowInterrupts(Sys.sleep(0)), interrupt = function(i) NULL) # one that came between runs
     run <<- number
@@ -421,17 +424,23 @@ local({
     Sys.setlocale("LC_ALL", "C.UTF-8")
     for (name in c("q", "quit")) replace_in_base(name, quit)
     replace_in_base("closeAllConnections", close_connections)
-    replace_in_base("browser", function(...) invisible()) # nobody would answer
+    replace_in_base("browser", function(...) invisible()) # nobody would answer, here or in an editor
+    options(editor = function(...) stop("there is no editor"))
     for (hook in c("plot.new", "grid.newpage")) setHook(hook, send_pages)
     loadNamespace("repr") # has options of its own
     options(repr.plot.width = 7, repr.plot.height = 5, repr.plot.res = 120)
     options(device = open_device, keep.source = TRUE, error = quote(invokeRestart("fail")))
   }
 
-  # One of everything, so that the first cell is fast. Nothing of it is sent: there is no run.
+  # One of everything, so that the first cell is fast; three times, since R compiles what is called again. To nobody.
   warm_up <- function() {
-    unread(1L)
-    execute(charToRaw("plot(1); data.frame(a = 1); message(1); warning(1); stop(1)"))
+    channel <- to_host
+    to_host <<- file("/dev/null", "wb", raw = TRUE)
+    run <<- 0L
+    for (i in 1:3) execute(charToRaw('plot(1); data.frame(a = 1, b = "x"); message(1); warning(1); stop(1)'))
+    run <<- NULL
+    close(to_host)
+    to_host <<- channel
   }
 
   suspendInterrupts({
