@@ -54,6 +54,8 @@ class Execution:
     files: tuple[File, ...] = ()
     inputs: tuple[File, ...] = ()
     after: str | None = None
+    figure_format: str = "png"
+    figure_dpi: float | None = None
 
     @property
     def key(self) -> str:
@@ -61,7 +63,11 @@ class Execution:
         content = {f.name: getattr(self, f.name) for f in fields(self)}
         for name in ("files", "inputs"):
             content[name] = [[file.name, file.sha256, file.size] for file in content[name]]
-        content["timeout"] = None if self.timeout is None else float(self.timeout)  # 5 and 5.0 are equal
+        for name in ("timeout", "figure_dpi"):
+            content[name] = None if content[name] is None else float(content[name])  # 5 and 5.0 are equal
+        for name in ("figure_format", "figure_dpi"):  # came later: keys that are known already stay what they are
+            if content[name] == type(self).__dataclass_fields__[name].default:
+                del content[name]
         canonical = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -210,6 +210,8 @@ class Session:
                 container=container,
                 timeout=self.settings.timeout if timeout is None else timeout,
                 files=attachments.read(files),
+                figure_format=self.settings.figure_format,
+                figure_dpi=self.settings.figure_dpi,
             )
         )
 

@@ -30,6 +30,10 @@ class Settings:
     python: Path | None = None
     # auto streams, except under nbval; deterministic emits the final outputs once, at the end
     render: str = "auto"
+    # how figures are shown: png, svg
+    figure_format: str = "png"
+    # dots per inch of figures; None leaves it to matplotlib
+    figure_dpi: float | None = None
     # when the local gateway is started: load (in the background at %load_ext), first (at the first cell), never
     warm: str = "load"
     # thread blocks the cell's thread; nest keeps the kernel's own event loop running while a cell runs (nest-asyncio2)
@@ -48,6 +52,8 @@ class Settings:
                 raise InvalidInput(wrong + " is not one of its values", hint=f"use one of: {', '.join(allowed)}")
         if self.timeout is not None and not 0 < self.timeout < float("inf"):
             raise InvalidInput(f"timeout = {self.timeout} is not a number of seconds", hint="use a positive one")
+        if self.figure_dpi is not None and not 10 <= self.figure_dpi <= 1200:
+            raise InvalidInput(f"figure_dpi = {self.figure_dpi} is not a resolution", hint="use 10 to 1200")
         if self.data_limit < 1:
             raise InvalidInput(f"data_limit = {self.data_limit} is not a number of megabytes", hint="use at least 1")
 
@@ -63,6 +69,7 @@ CHOICES = {
     "render": ("auto", "deterministic"),
     "warm": ("load", "first", "never"),
     "bridge": ("thread", "nest"),
+    "figure_format": ("png", "svg"),
 }
 
 
@@ -82,6 +89,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "render": str,
     "warm": str,
     "bridge": str,
+    "figure_format": str,
+    "figure_dpi": _number,
     "data_dir": lambda value: Path(value).expanduser(),
     "cache_dir": lambda value: Path(value).expanduser(),
     "data_limit": int,

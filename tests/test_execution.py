@@ -24,6 +24,8 @@ from ipy_codeinterp.execution import (
 )
 
 ANOTHER: dict[str, Any] = {
+    "figure_format": "svg",
+    "figure_dpi": 200.0,
     "body": "print(2)",
     "kind": "task",
     "language": "r",

@@ -19,6 +19,8 @@ WRITTEN: dict[str, tuple[str, Any]] = {
     "isolation": ("bare", "bare"),
     "python": ("~/env/bin/python", Path.home() / "env/bin/python"),
     "render": ("deterministic", "deterministic"),
+    "figure_format": ("svg", "svg"),
+    "figure_dpi": ("150", 150.0),
     "warm": ("never", "never"),
     "bridge": ("nest", "nest"),
     "data_dir": ("/data", Path("/data")),

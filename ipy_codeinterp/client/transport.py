@@ -177,6 +177,7 @@ def _request(run: Run) -> io.BytesIO:
         "language": run.execution.language,
         "timeout": run.execution.timeout or run.offer.timeout,
         "limits": limits,
+        "figures": {"format": run.execution.figure_format, "dpi": run.execution.figure_dpi},
         "keep": run.execution.container is not None,
     }
     body = messages.encode_request(

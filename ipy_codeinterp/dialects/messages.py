@@ -58,6 +58,9 @@ ERRORS: dict[str, type[ProviderError]] = {
 }
 
 
+MOST_DPI = 1200.0
+
+
 # --- the client speaks ----------------------------------------------------------------------------
 
 
@@ -308,6 +311,8 @@ class Asked:
     characters: int  # of all messages
     timeout: float | None
     memory: int | None
+    figure_format: str
+    figure_dpi: float | None
     keep: bool
 
 
@@ -340,6 +345,8 @@ def decode_request(body: object) -> Asked:
         characters=sum(len(text) for message in messages for text in _texts(message)),
         timeout=_positive(extension.get("timeout"), "timeout"),
         memory=_memory(extension.get("limits")),
+        figure_format=_figure_format(extension.get("figures")),
+        figure_dpi=_figure_dpi(extension.get("figures")),
         keep=extension.get("keep") is not False,
     )
 
@@ -387,6 +394,18 @@ def _memory(limits: object) -> int | None:
         raise Rejected(f"{FIELD}.limits: an object")
     memory = _positive(limits.get("memory"), "limits.memory")
     return None if memory is None else int(memory)
+
+
+def _figure_format(figures: object) -> str:
+    said = figures.get("format") if isinstance(figures, Mapping) else None
+    if said not in (None, "png", "svg"):
+        raise Rejected(f"{FIELD}.figures.format: png or svg")
+    return str(said or "png")
+
+
+def _figure_dpi(figures: object) -> float | None:
+    dpi = _positive(figures.get("dpi"), "figures.dpi") if isinstance(figures, Mapping) else None
+    return None if dpi is None else min(dpi, MOST_DPI)
 
 
 def _positive(value: object, name: str) -> float | None:

@@ -49,6 +49,8 @@ async def answer(request: web.Request) -> web.StreamResponse:
         timeout=min(asked.timeout or profile.timeout, MOST_TIMEOUT),
         memory=min(asked.memory or profile.memory, profile.memory),
         must_parse=must_parse,
+        figure_format=asked.figure_format,
+        figure_dpi=asked.figure_dpi,
     )
     sandbox = await request.app[SANDBOX].ready()
     async with place(sandbox.pool, asked, language, job.memory) as where:

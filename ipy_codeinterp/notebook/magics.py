@@ -7,6 +7,7 @@ import os
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -42,6 +43,10 @@ class InterpMagics(Magics):
     render = Enum(CHOICES["render"], help="auto streams; deterministic emits final outputs once").tag(config=True)
     bridge = Enum(CHOICES["bridge"], help="nest keeps the kernel's event loop running during a cell").tag(config=True)
     isolation = Enum(CHOICES["isolation"], help="auto isolates or refuses; takes effect at %reload_ext").tag(
+        config=True
+    )
+    figure_format = Enum(CHOICES["figure_format"], help="how figures are shown").tag(config=True)
+    figure_dpi = Float(None, allow_none=True, help="dots per inch of figures; None leaves it to matplotlib").tag(
         config=True
     )
     warm = Enum(CHOICES["warm"], help="when the local gateway starts; takes effect at %reload_ext").tag(config=True)
@@ -127,7 +132,7 @@ class InterpMagics(Magics):
             raise BadUsage(
                 f"unknown language {options.language!r}: {registry.suggestion(options.language, languages.names())}"
             )
-        return self._session.execution(
+        execution = self._session.execution(
             cell,
             model=model,
             language=options.language,
@@ -135,6 +140,7 @@ class InterpMagics(Magics):
             timeout=options.timeout or self.timeout,
             files=options.attach,
         )
+        return replace(execution, figure_format=self.figure_format, figure_dpi=self.figure_dpi)
 
     def _run(self, execution: Execution) -> Result:
         offer = catalog.find(execution.model or self.model)

@@ -25,6 +25,8 @@ class Job:
     timeout: float | None = None
     memory: int | None = None
     must_parse: bool = False
+    figure_format: str = "png"
+    figure_dpi: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

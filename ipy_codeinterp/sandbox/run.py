@@ -134,6 +134,7 @@ class Run:
             for item in job.inputs:
                 await self._send_file(item)
             head = {"type": "run", "run": self._number, "parse": job.must_parse, "memory": job.memory}
+            head |= {"figure_format": job.figure_format, "figure_dpi": job.figure_dpi}
             await self._child.send(head, job.code.encode("utf-8", "surrogatepass"))
 
     async def _send_file(self, item: Input) -> None:

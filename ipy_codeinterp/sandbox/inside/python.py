@@ -15,6 +15,7 @@ import sys
 import threading
 from typing import Any
 
+from . import figures
 from .channel import Channel, Interrupts
 from .limits import limit_memory
 from .outbox import Inbox, Outbox
@@ -31,6 +32,7 @@ class Python:
     """A warm interpreter, and the loop that runs cells in it."""
 
     def __init__(self) -> None:
+        self._figures: tuple[str, float | None] = ("png", None)
         self._interrupts = Interrupts()
         self._channel = Channel(self._interrupts)
         self._screen = Screen(self._channel, self._interrupts)
@@ -49,6 +51,7 @@ class Python:
             preload(name)
         if "matplotlib" in sys.modules:
             self._shell.enable_matplotlib("inline")
+            figures.configure(self._shell, *self._figures)
             self._shell.run_cell(WARM_UP, store_history=False)
         self._shell.run_cell("print(1)\n1/0", store_history=False)
         self._shell.reset(new_session=True)
@@ -82,6 +85,7 @@ class Python:
             self._channel.send("refused", run=head["run"])
             return
         limit_memory(head.get("memory"))
+        self._set_figures(head.get("figure_format") or "png", head.get("figure_dpi"))
         self._outbox.changed()  # whatever lies there now is not this run's
         self._channel.run = head["run"]
         self._shell.errors_sent, self._shell.exit_status = 0, None
@@ -92,6 +96,12 @@ class Python:
         self._outbox.send(self._channel)
         self._channel.run = None
         self._channel.send("done", run=head["run"], status=status, exit_status=self._exit_status(status))
+
+    def _set_figures(self, kind: str, dpi: float | None) -> None:
+        """Only where it is another than before: the code may have settings of its own."""
+        if (kind, dpi) != self._figures:
+            self._figures = (kind, dpi)
+            figures.configure(self._shell, kind, dpi)
 
     def _execute(self, code: str) -> str:
         success = False
