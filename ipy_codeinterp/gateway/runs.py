@@ -7,16 +7,15 @@ import binascii
 import contextlib
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass
 
 from ipy_codeinterp.dialects.messages import Asked, Ran
 from ipy_codeinterp.errors import Rejected
 from ipy_codeinterp.execution import Clear, Display, File, Output, Update
 from ipy_codeinterp.gateway.files import Files, as_file
 from ipy_codeinterp.outputs import Collector
-from ipy_codeinterp.sandbox.container import Container, ContainerGone
+from ipy_codeinterp.sandbox.container import Container
 from ipy_codeinterp.sandbox.frames import Begun
-from ipy_codeinterp.sandbox.job import Job, Verdict
+from ipy_codeinterp.sandbox.job import ContainerGone, Job, Verdict
 from ipy_codeinterp.sandbox.limits import describe_exit
 from ipy_codeinterp.sandbox.pool import Pool
 
@@ -27,33 +26,45 @@ class NotCode(Rejected):
     """The text is not code, and there is no model here to make it so."""
 
 
-@dataclass(frozen=True, slots=True)
 class Place:
-    """A container, its id, and whether it is new."""
+    """A container, its id, and whether it is new. A new one that dies before it has run anything is replaced."""
 
-    container: Container
-    id: str
-    new: bool
+    def __init__(self, pool: Pool, container: Container, id: str, *, new: bool, kept: bool) -> None:
+        self.container = container
+        self.id = id
+        self.new = new
+        self._pool = pool
+        self._kept = kept
+
+    async def replace(self) -> None:
+        """Take another container in place of the one that died."""
+        dead, self.container = self.container, await self._pool.fresh(self.container.language, self.container.memory)
+        if self._kept:
+            self._pool.forget(self.id, "it never began")
+            self._pool.keep(self.id, self.container)
+        else:
+            self._pool.end(dead)
 
 
 @contextlib.asynccontextmanager
 async def place(pool: Pool, asked: Asked, language: str, memory: int | None) -> AsyncIterator[Place]:
     """The container that was asked for, or a fresh one, kept afterwards unless the request says otherwise."""
     if asked.container:
-        yield Place(_existing(pool, asked.container, language), asked.container, new=False)
+        yield Place(pool, _existing(pool, asked.container, language), asked.container, new=False, kept=True)
         return
     id = f"container_{secrets.token_hex(12)}"
     container = await pool.fresh(language, memory)
     if asked.keep:
         pool.keep(id, container)
+    where = Place(pool, container, id, new=True, kept=asked.keep)
     try:
-        yield Place(container, id, new=True)
+        yield where
     except NotCode:
         pool.forget(id, "it was made for text that is not code")  # nobody has heard of it
         raise
     finally:
         if not asked.keep:
-            pool.end(container)
+            pool.end(where.container)
 
 
 def _existing(pool: Pool, id: str, language: str) -> Container:
@@ -87,19 +98,29 @@ class Passage:
     async def events(self) -> AsyncGenerator[Begun | Output | Update | Clear]:
         """Outputs as they come; the first thing is `Begun`. Raises `NotCode` instead when the text is none."""
         try:
-            async with contextlib.aclosing(self._place.container.run(self._job)) as events:
+            async with contextlib.aclosing(self._events()) as events:
                 async for event in events:
-                    if isinstance(event, Verdict):
-                        self._end(event)
-                        return
-                    if not isinstance(event, Begun):
-                        self._collector.feed(event)
-                    if isinstance(event, Display):
-                        self._keep_figure(event)
                     yield event
         except ContainerGone as error:
-            self._pool.forget(self._place.id, str(error))
-            raise not_found(self._pool, self._place.id) from None
+            if not self._place.new:
+                self._pool.forget(self._place.id, str(error))
+                raise not_found(self._pool, self._place.id) from None
+            await self._place.replace()
+            async with contextlib.aclosing(self._events()) as events:
+                async for event in events:
+                    yield event
+
+    async def _events(self) -> AsyncGenerator[Begun | Output | Update | Clear]:
+        async with contextlib.aclosing(self._place.container.run(self._job)) as events:
+            async for event in events:
+                if isinstance(event, Verdict):
+                    self._end(event)
+                    return
+                if not isinstance(event, Begun):
+                    self._collector.feed(event)
+                if isinstance(event, Display):
+                    self._keep_figure(event)
+                yield event
 
     @property
     def ran(self) -> Ran:

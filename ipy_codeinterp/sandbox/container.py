@@ -8,17 +8,12 @@ import itertools
 import time
 from collections.abc import AsyncGenerator
 
-from ipy_codeinterp.errors import SandboxError
 from ipy_codeinterp.sandbox.child import Child
-from ipy_codeinterp.sandbox.job import Event, Job
+from ipy_codeinterp.sandbox.job import ContainerGone, Event, Job
 from ipy_codeinterp.sandbox.memory import SLACK
 from ipy_codeinterp.sandbox.run import Run
 
 INTERRUPT_GRACE = 2.0  # seconds that code has to end after an interrupt before it is killed
-
-
-class ContainerGone(SandboxError):
-    """The container is no more; the message says why. Nothing was run."""
 
 
 class Container:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ipy_codeinterp.errors import SandboxError
 from ipy_codeinterp.execution import Clear, Limit, Outcome, Output, Update
 from ipy_codeinterp.sandbox.frames import Begun
 
@@ -51,3 +52,7 @@ class Verdict:
 
 
 Event = Output | Update | Clear | Begun | Verdict
+
+
+class ContainerGone(SandboxError):
+    """The container is no more; the message says why. Nothing was run."""

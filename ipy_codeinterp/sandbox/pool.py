@@ -179,11 +179,13 @@ class Pool:
 
     def _sweep(self, now: float) -> None:
         for id, container in list(self._kept.items()):
+            if container.busy:
+                continue
             if not container.alive:
                 self.forget(id, "its interpreter died")
             elif container.outgrew():
                 self.forget(id, "what it left running hit the memory limit")
-            elif not container.busy and now - container.last_used > self._idle_expiry:
+            elif now - container.last_used > self._idle_expiry:
                 self.forget(id, f"it was idle for {self._idle_expiry / 60:.0f} minutes")
         for language, asked in self._asked.items():
             if now - asked > SHRINK_AFTER:

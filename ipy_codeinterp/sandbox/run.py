@@ -18,7 +18,7 @@ from ipy_codeinterp.execution import Clear, Display, Error, Limit, Outcome, Stre
 from ipy_codeinterp.sandbox import frames, limits
 from ipy_codeinterp.sandbox.capped import MOST_PRODUCED, Capped
 from ipy_codeinterp.sandbox.child import Child
-from ipy_codeinterp.sandbox.job import Event, Input, Job, LeftFile, Verdict
+from ipy_codeinterp.sandbox.job import ContainerGone, Event, Input, Job, LeftFile, Verdict
 from ipy_codeinterp.sandbox.pipes import Pipe
 
 SILENT_GRACE = 1.0  # seconds that a runner without its channel has to die by itself
@@ -287,11 +287,14 @@ class Run:
         return self._verdict("limit", limit=limit, alive=False)
 
     async def _died(self) -> Verdict:
+        """Raises `ContainerGone` when nothing was run."""
         status = await self._child.status()
         if self._too_much or self._watch.was_killed() or (self._job.memory and limits.is_heap_exhaustion(self._tail)):
             line = limits.line_of(self._where.decode("utf-8", "replace"))
             limit = Limit("memory", float(self._job.memory or 0), "bytes", float(self._watch.peak), line)
             return self._verdict("limit", limit=limit, alive=False)
+        if not self._begun.is_set():
+            raise ContainerGone(f"its interpreter ended: {limits.describe_exit(status)}")
         return self._verdict("crashed", exit_status=status, alive=False)
 
     def _verdict(self, outcome: Outcome, **facts: Any) -> Verdict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import select
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -195,6 +197,66 @@ def test_a_killed_runner_is_a_crash(session: Session) -> None:
     events: list[Event] = []
     assert session.run("print(1)", container="d", show=events.append).ok
     assert any(isinstance(e, Notice) and "killed by SIGKILL" in e.text for e in events)
+
+
+def zygote() -> int:
+    """The process that forks the containers: below bubblewrap, its init, and the one that waits for it."""
+    (gateway,) = gateways()
+    (bwrap,) = children(gateway)
+    (init,) = children(bwrap)
+    (waiting,) = children(init)
+    return children(waiting)[0]
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_killed_zygote_is_replaced(session: Session) -> None:
+    """kill -9 of the zygote ends what it forked, as crashes; the next run has another, containers are made anew."""
+    session.run("kept = 1", container="e")
+    watch = Watch(zygote())
+
+    def kill() -> None:
+        os.kill(zygote(), signal.SIGKILL)
+
+    result = session.run(BUSY, show=at_first_word(kill))
+    assert result.outcome == "crashed"
+    assert watch.survivors() == []
+    assert session.run("print('next')").stdout == "next\n"
+    events: list[Event] = []
+    assert session.run("print(1)", container="e", show=events.append).ok
+    assert any(isinstance(e, Notice) and "'e' is new" in e.text for e in events)
+
+
+ROUNDS = 20
+
+
+def test_whatever_is_killed_whenever(session: Session) -> None:
+    """kill -9 of any process of ours at any moment: the run ends, the next one works, nothing is left behind."""
+    random = Random(3)
+    for _ in range(ROUNDS):
+        assert session.run("print('next')").stdout == "next\n"
+        (gateway,) = gateways()
+        victims = [gateway, *descendants(gateway)]
+        watch, victim = Watch(gateway), random.choice(victims)
+        timer = threading.Timer(random.random() * 0.1, suppress_gone(os.kill), (victim, signal.SIGKILL))
+        timer.start()
+        with contextlib.suppress(GatewayLost):
+            result = session.run("import time\nfor i in range(20): print(i); time.sleep(0.01)")
+            assert result.outcome in ("ok", "crashed"), result
+        timer.join()
+        if victim == gateway:
+            assert watch.survivors() == []
+    assert session.run("print('next')").stdout == "next\n"
+
+
+def suppress_gone(act: Callable[..., None]) -> Callable[..., None]:
+    def acted(*arguments: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            act(*arguments)
+
+    return acted
 
 
 # --- forks ------------------------------------------------------------------------------------------

@@ -51,7 +51,10 @@ def test_a_mistake_in_the_script(wing: Wing, bash: Container) -> None:
     assert wing.run("a sentence (in words)", container=bash, must_parse=True).verdict.refused
 
 
-@pytest.mark.parametrize("script", ["sleep 60", "while true; do :; done", "f() { while true; do sleep 0.01; done; }; f"])
+FUNCTION = "f() { while true; do sleep 0.01; done; }; f"
+
+
+@pytest.mark.parametrize("script", ["sleep 60", "while true; do :; done", FUNCTION])
 def test_the_time_limit_keeps_the_shell(wing: Wing, bash: Container, script: str) -> None:
     """A command or a loop ends at the time limit, and what was set before stays."""
     wing.run("kept=1", container=bash)

@@ -15,8 +15,8 @@ import pytest
 
 from ipy_codeinterp.execution import Clear, Display, Stream, Update
 from ipy_codeinterp.sandbox.capped import MOST_PRODUCED
-from ipy_codeinterp.sandbox.container import Container, ContainerGone
-from ipy_codeinterp.sandbox.job import Input, Job
+from ipy_codeinterp.sandbox.container import Container
+from ipy_codeinterp.sandbox.job import ContainerGone, Input, Job
 from ipy_codeinterp.sandbox.limits import describe_exit
 
 from .wing import MEMORY, Ran, Wing, gather

@@ -104,22 +104,33 @@ async function exactly(size) {
 
 let latest = "stdout";
 
-/** What is behind process.stdout and process.stderr. The code cannot end it: the next run needs it too. */
+/**
+ * What is behind process.stdout and process.stderr. It has no state that an interrupt could leave half changed, and the
+ * code cannot end it: the next run needs it too.
+ */
 class Screen extends Writable {
   constructor(fd, name) {
-    super();
-    this.fd = fd;
-    this.isTTY = false;
-    this._write = (bytes, _, done) => {
-      print(name, fd, bytes);
-      done();
-    };
+    super({ emitClose: false });
+    Object.assign(this, { fd, screen: name, isTTY: false, written: [] });
+  }
+
+  write(chunk, encoding, done) {
+    if (typeof encoding === "function") [encoding, done] = [undefined, encoding];
+    print(this.screen, this.fd, ArrayBuffer.isView(chunk) ? chunk : Buffer.from(chunk, encoding));
+    if (done) this.callLater(done);
+    return true;
+  }
+
+  /** One tick for all, since a loop may print a million lines. */
+  callLater(done) {
+    if (!this.written.length) process.nextTick(() => this.written.splice(0).forEach((callback) => callback()));
+    this.written.push(done);
   }
 
   end(...last) {
-    const done = last.find((argument) => typeof argument === "function");
-    if (last.length && last[0] !== done) this.write(...last);
-    else if (done) process.nextTick(done);
+    if (typeof last[0] === "function") this.callLater(last[0]);
+    else if (last.length) this.write(...last);
+    this.callLater(() => this.emit("finish")); // who pipes into it waits for that
     return this;
   }
 
@@ -377,7 +388,9 @@ function parses(code) {
 
 // --- what the code finds ---
 
-const LENT = "module.exports = { require, module, exports, __filename, __dirname, $import: (...[name, how]) => import(name, how) }";
+const LENT = `module.exports = {
+  require, module, exports, __filename, __dirname, $import: (name, options) => import(name, options)
+}`;
 
 /** What a module has that lies in the folder of the code, and `display`. */
 function furnish() {
