@@ -34,7 +34,7 @@ def system() -> list[str]:
 
 def etc(scratch: Scratch) -> list[str]:
     """Of /etc only what programs fail without; who lives on this machine is not among it."""
-    mounts = ["--perms", "0755", "--dir", "/etc"]
+    mounts = ["--perms", "0755", "--dir", "/etc", "--ro-bind-try", "/var/cache/fontconfig", "/var/cache/fontconfig"]
     for name in ("ld.so.cache", "localtime", "fonts", "alternatives", "R"):
         mounts += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     for name in ("passwd", "group", "nsswitch.conf"):
