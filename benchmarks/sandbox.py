@@ -292,7 +292,7 @@ async def until(holds: Callable[[], bool]) -> None:
     while True:
         if holds():
             return
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.002)
 
 
 async def settled_one_shot(wing: Wing, code: str = PRINTS["python"]) -> Took:
@@ -430,8 +430,8 @@ async def measure_cpu(wing: Wing) -> list[Row]:
     for _ in range(wing.bench.rounds):
         floors.append(cpu_of_passes(wing.bench, runs))
         before = Spent.now(zygote)
-        for _ in range(runs):
-            await settled_one_shot(wing)
+        await client(wing, runs)
+        await refilled(wing)
         spent.append(Spent.now(zygote).since(before, runs))
     floor = median(floors)
     return [

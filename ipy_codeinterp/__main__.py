@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ipy_codeinterp import settings
+from ipy_codeinterp import languages, settings
 from ipy_codeinterp.errors import InterpError, InvalidInput, NoIsolation, NotAllowed
 from ipy_codeinterp.execution import Result
 
 OK, CODE_RAISED, USAGE, NO_ISOLATION, LIMIT_OR_CRASH = range(5)
-FAILED = CODE_RAISED  # of doctor: something does not work
+FAILED = CODE_RAISED  # of doctor and models: something does not work
 INTERRUPTED, BROKEN_PIPE = 130, 141  # as shells say it: 128 and the number of the signal
 
 
@@ -51,7 +51,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("file", metavar="FILE", help="a file of code, or - for standard input")
     run.add_argument("-m", "--model", help="which interpreter: local, claude (default: local)")
     run.add_argument("-t", "--timeout", type=float, metavar="S", help="seconds the code may run")
+    run.add_argument("-l", "--language", metavar="NAME", help="language (default: by the name of the file)")
     run.add_argument("--attach", action="append", default=[], metavar="PATH", help="lay a file beside the code")
+    run.add_argument("--mount", action="append", default=[], metavar="DIR", help="let the code read this folder")
     _add_isolation(run)
     run.set_defaults(verb=_run)
 
@@ -66,9 +68,23 @@ def parser() -> argparse.ArgumentParser:
     gateway.add_argument("--python", type=Path, metavar="PATH", help="the Python whose environment the code sees")
     gateway.add_argument("--cache-dir", type=Path, metavar="DIR", help="where the sandbox keeps its caches")
     gateway.add_argument("--home", type=Path, metavar="DIR", help="a home folder to keep out of the sandbox")
+    gateway.add_argument(
+        "--allow-mount", type=Path, action="append", metavar="DIR", help="let requests mount this folder, read-only"
+    )
     gateway.add_argument("--owner-fd", type=int, metavar="FD", help="end when the process of this pidfd ends")
     _add_isolation(gateway)
     gateway.set_defaults(verb=_gateway)
+
+    models = verbs.add_parser(
+        "models",
+        help="list the interpreters there are; --probe asks one by running code in it",
+        description="List the interpreters, with their limits, their languages, and what each last said of itself.",
+        allow_abbrev=False,
+    )
+    models.add_argument("name", nargs="?", metavar="NAME", help="one of them: local, claude")
+    models.add_argument("--probe", action="store_true", help="run code in it: languages, packages, limits, walls")
+    models.add_argument("--json", action="store_true", help="the same as JSON")
+    models.set_defaults(verb=_models)
 
     doctor = verbs.add_parser("doctor", help="say what works on this machine, and what to do about what does not")
     doctor.add_argument("--json", action="store_true", help="the same as JSON")
@@ -92,7 +108,15 @@ def _run(options: argparse.Namespace) -> int:
     said = {"isolation": options.isolation} if options.isolation else {}
     screen = Terminal()
     with Session(**said) as session:
-        result = session.run(code, show=screen.show, model=options.model, timeout=options.timeout, files=options.attach)
+        result = session.run(
+            code,
+            show=screen.show,
+            model=options.model,
+            language=options.language or languages.of_file(options.file).name,
+            timeout=options.timeout,
+            files=options.attach,
+            mounts=options.mount,
+        )
         screen.close()
     return _tell_end(result)
 
@@ -126,8 +150,25 @@ def _gateway(options: argparse.Namespace) -> int:
             port=options.port,
             as_json=options.json,
             owner_fd=options.owner_fd,
+            mountable=tuple(options.allow_mount or known.mounts),
         )
     )
+
+
+def _models(options: argparse.Namespace) -> int:
+    from ipy_codeinterp import probe
+    from ipy_codeinterp.session import Session
+
+    known = settings.load()
+    if not options.probe:
+        there = probe.interpreters(known.data_dir, options.name)
+        print(probe.as_json(there) if options.json else probe.table(there))
+        return OK
+    with Session(known) as session:
+        report = probe.examine(session, options.name or known.model)
+    print(probe.as_json(report) if options.json else probe.text(report))
+    probe.keep(known.data_dir, report)
+    return FAILED if report.failed else OK
 
 
 def _doctor(options: argparse.Namespace) -> int:

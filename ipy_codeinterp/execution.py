@@ -56,6 +56,7 @@ class Execution:
     after: str | None = None
     figure_format: str = "png"
     figure_dpi: float | None = None
+    mounts: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -65,7 +66,11 @@ class Execution:
             content[name] = [[file.name, file.sha256, file.size] for file in content[name]]
         for name in ("timeout", "figure_dpi"):
             content[name] = None if content[name] is None else float(content[name])  # 5 and 5.0 are equal
-        for name in ("figure_format", "figure_dpi"):  # came later: keys that are known already stay what they are
+        for name in (
+            "figure_format",
+            "figure_dpi",
+            "mounts",
+        ):  # came later: keys that are known already stay what they are
             if content[name] == type(self).__dataclass_fields__[name].default:
                 del content[name]
         canonical = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
@@ -73,8 +78,8 @@ class Execution:
 
     @property
     def repeatable(self) -> bool:
-        """Whether running it again starts from the same state: only without a container."""
-        return self.container is None
+        """Whether running it again starts from the same state: without a container, and seeing nothing of ours."""
+        return self.container is None and not self.mounts
 
 
 # --- what code produced ---------------------------------------------------------------------------

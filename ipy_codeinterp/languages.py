@@ -52,12 +52,18 @@ LANGUAGES = {
     )
 }
 
+SUFFIXES = {"r": "r", "js": "node", "mjs": "node", "cjs": "node", "sh": "bash", "bash": "bash"}
 _BY_ANY_NAME = LANGUAGES | {alias: language for language in LANGUAGES.values() for alias in language.aliases}
 
 
 def find(name: str) -> Language:
     """The language called so, or `UnknownName`."""
     return registry.find("language", name, _BY_ANY_NAME)
+
+
+def of_file(name: str) -> Language:
+    """The language that a file's name says, Python where it says none."""
+    return _BY_ANY_NAME.get(SUFFIXES.get(name.rpartition(".")[2].lower(), ""), LANGUAGES["python"])
 
 
 def of_fence(label: str) -> Language | None:

@@ -61,13 +61,15 @@ class Session:
         container: str | None = None,
         timeout: float | None = None,
         files: Iterable[str | os.PathLike[str] | File] = (),
+        mounts: Iterable[str | os.PathLike[str]] = (),
         emit: Emit | None = None,
     ) -> Result:
         """Run `code` and return what came of it. The code raising, or hitting a limit, is a Result.
 
-        `timeout` is seconds; `files` are paths, laid by name into the working folder. Raises `InterpError`.
+        `timeout` is seconds; `files` are paths, laid by name into the working folder; `mounts` are folders that the
+        code may read where they lie, of those that the settings allow. Raises `InterpError`.
         """
-        how: dict[str, Any] = {"language": language, "container": container, "timeout": timeout}
+        how: dict[str, Any] = {"language": language, "container": container, "timeout": timeout, "mounts": mounts}
         # a file is read to know its content: not on the event loop
         known = await asyncio.to_thread(attachments.read, files) if files else ()
         execution = self.execution(code, model=model, files=known, **how)
@@ -196,10 +198,12 @@ class Session:
         container: str | None = None,
         timeout: float | None = None,
         files: Iterable[str | os.PathLike[str] | File] = (),
+        mounts: Iterable[str | os.PathLike[str]] = (),
     ) -> Execution:
         """What is asked, checked. Raises `InvalidInput` for what cannot be run."""
+        folders = tuple(sorted({os.path.abspath(os.path.expanduser(folder)) for folder in mounts}))
         if isinstance(code, Execution):
-            if (model, language, container, timeout, files) != (None, "python", None, None, ()):
+            if (model, language, container, timeout, files, folders) != (None, "python", None, None, (), ()):
                 raise InvalidInput("an Execution says itself how it is run", hint="make another: dataclasses.replace")
             return _checked(code)
         return _checked(
@@ -210,6 +214,7 @@ class Session:
                 container=container,
                 timeout=self.settings.timeout if timeout is None else timeout,
                 files=attachments.read(files),
+                mounts=folders,
                 figure_format=self.settings.figure_format,
                 figure_dpi=self.settings.figure_dpi,
             )

@@ -30,6 +30,8 @@ class Settings:
     python: Path | None = None
     # auto streams, except under nbval; deterministic emits the final outputs once, at the end
     render: str = "auto"
+    # folders that cells may mount, with all that is below them
+    mounts: tuple[Path, ...] = ()
     # how figures are shown: png, svg
     figure_format: str = "png"
     # dots per inch of figures; None leaves it to matplotlib
@@ -81,6 +83,12 @@ def _optional_path(value: Any) -> Path | None:
     return None if value in (None, "") else Path(value).expanduser()
 
 
+def _paths(value: Any) -> tuple[Path, ...]:
+    """Several folders in one text are separated as in PATH."""
+    parts = value.split(os.pathsep) if isinstance(value, str) else value
+    return tuple(Path(part).expanduser().absolute() for part in parts if part)
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "model": str,
     "timeout": _number,
@@ -89,6 +97,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "render": str,
     "warm": str,
     "bridge": str,
+    "mounts": _paths,
     "figure_format": str,
     "figure_dpi": _number,
     "data_dir": lambda value: Path(value).expanduser(),

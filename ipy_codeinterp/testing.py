@@ -20,9 +20,9 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from ipy_codeinterp.execution import Display, Error, Output, Stream
 from ipy_codeinterp.outputs import Collector
-from ipy_codeinterp.sandbox.container import Container, ContainerGone
+from ipy_codeinterp.sandbox.container import Container
 from ipy_codeinterp.sandbox.frames import Begun
-from ipy_codeinterp.sandbox.job import Event, Input, Job, Verdict
+from ipy_codeinterp.sandbox.job import ContainerGone, Event, Input, Job, Verdict
 from ipy_codeinterp.sandbox.sources import Source
 
 T = TypeVar("T")

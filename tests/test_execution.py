@@ -24,6 +24,7 @@ from ipy_codeinterp.execution import (
 )
 
 ANOTHER: dict[str, Any] = {
+    "mounts": ("/data",),
     "figure_format": "svg",
     "figure_dpi": 200.0,
     "body": "print(2)",

@@ -19,6 +19,7 @@ WRITTEN: dict[str, tuple[str, Any]] = {
     "isolation": ("bare", "bare"),
     "python": ("~/env/bin/python", Path.home() / "env/bin/python"),
     "render": ("deterministic", "deterministic"),
+    "mounts": ("/data:/more", (Path("/data"), Path("/more"))),
     "figure_format": ("svg", "svg"),
     "figure_dpi": ("150", 150.0),
     "warm": ("never", "never"),

@@ -25,6 +25,7 @@ from ipy_codeinterp.errors import (
     GatewayLost,
     InterpError,
     NoIsolation,
+    NotAllowed,
     SandboxError,
     Unreachable,
 )
@@ -177,6 +178,7 @@ def _request(run: Run) -> io.BytesIO:
         "language": run.execution.language,
         "timeout": run.execution.timeout or run.offer.timeout,
         "limits": limits,
+        "mounts": list(run.execution.mounts),
         "figures": {"format": run.execution.figure_format, "dpi": run.execution.figure_dpi},
         "keep": run.execution.container is not None,
     }
@@ -243,6 +245,8 @@ async def _error(response: aiohttp.ClientResponse) -> InterpError:
     said: dict[str, Any] = error if isinstance(error, dict) else {}
     if said.get("type") == "no_isolation":
         return NoIsolation(said.get("message", ""), hint=said.get("hint", ""))
+    if said.get("type") == "not_allowed":
+        return NotAllowed(said.get("message", ""), hint=said.get("hint", ""))
     if response.status == 503:
         return SandboxError(said.get("message", "the sandbox is not ready"), hint=said.get("hint", ""))
     return messages.error_of(body, response.status, request_id)

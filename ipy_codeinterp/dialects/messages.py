@@ -313,6 +313,7 @@ class Asked:
     memory: int | None
     figure_format: str
     figure_dpi: float | None
+    mounts: tuple[str, ...]
     keep: bool
 
 
@@ -347,6 +348,7 @@ def decode_request(body: object) -> Asked:
         memory=_memory(extension.get("limits")),
         figure_format=_figure_format(extension.get("figures")),
         figure_dpi=_figure_dpi(extension.get("figures")),
+        mounts=_mounts(extension.get("mounts")),
         keep=extension.get("keep") is not False,
     )
 
@@ -394,6 +396,12 @@ def _memory(limits: object) -> int | None:
         raise Rejected(f"{FIELD}.limits: an object")
     memory = _positive(limits.get("memory"), "limits.memory")
     return None if memory is None else int(memory)
+
+
+def _mounts(folders: object) -> tuple[str, ...]:
+    if not isinstance(folders, list | None) or not all(isinstance(folder, str) for folder in folders or ()):
+        raise Rejected(f"{FIELD}.mounts: a list of folders")
+    return tuple(folders or ())
 
 
 def _figure_format(figures: object) -> str:

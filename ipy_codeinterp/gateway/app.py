@@ -11,7 +11,14 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from ipy_codeinterp.dialects.messages import encode_error
-from ipy_codeinterp.errors import AuthenticationFailed, InterpError, NoIsolation, ProviderError, SandboxError
+from ipy_codeinterp.errors import (
+    AuthenticationFailed,
+    InterpError,
+    NoIsolation,
+    NotAllowed,
+    ProviderError,
+    SandboxError,
+)
 from ipy_codeinterp.gateway import containers, files, messages
 from ipy_codeinterp.gateway.files import FILES, Files
 from ipy_codeinterp.gateway.sandbox import SANDBOX, Sandbox
@@ -90,6 +97,8 @@ async def with_errors(request: web.Request, handler: Handler) -> web.StreamRespo
         return _error(error.status, error.text or error.reason, request_id)
     except NoIsolation as error:
         return _error(503, str(error), request_id, kind="no_isolation", hint=error.hint)
+    except NotAllowed as error:
+        return _error(403, str(error), request_id, kind="not_allowed", hint=error.hint)
     except SandboxError as error:
         return _error(503, str(error), request_id, hint=error.hint)
     except InterpError as error:

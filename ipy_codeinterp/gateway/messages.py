@@ -53,9 +53,9 @@ async def answer(request: web.Request) -> web.StreamResponse:
         figure_dpi=asked.figure_dpi,
     )
     sandbox = await request.app[SANDBOX].ready()
-    async with place(sandbox.pool, asked, language, job.memory) as where:
+    async with place(sandbox.pool, asked, language, job.memory, sandbox.allowed(asked.mounts)) as where:
         passage = Passage(where, job, request.app[FILES], sandbox.pool)
-        envelope = _envelope(request, asked, code, where, sandbox.pool.isolation)
+        envelope = _envelope(request, asked, code, where, sandbox.isolation_with(where.container.folders))
         async with contextlib.aclosing(passage.events()) as events:
             await anext(events, None)  # from here on it is known that the text is code
             if asked.stream:

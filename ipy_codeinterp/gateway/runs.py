@@ -7,6 +7,7 @@ import binascii
 import contextlib
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
 
 from ipy_codeinterp.dialects.messages import Asked, Ran
 from ipy_codeinterp.errors import Rejected
@@ -36,9 +37,13 @@ class Place:
         self._pool = pool
         self._kept = kept
 
+    async def _again(self) -> Container:
+        dead = self.container
+        return await self._pool.fresh(dead.language, dead.memory, dead.folders)
+
     async def replace(self) -> None:
         """Take another container in place of the one that died."""
-        dead, self.container = self.container, await self._pool.fresh(self.container.language, self.container.memory)
+        dead, self.container = self.container, await self._again()
         if self._kept:
             self._pool.forget(self.id, "it never began")
             self._pool.keep(self.id, self.container)
@@ -47,13 +52,15 @@ class Place:
 
 
 @contextlib.asynccontextmanager
-async def place(pool: Pool, asked: Asked, language: str, memory: int | None) -> AsyncIterator[Place]:
+async def place(
+    pool: Pool, asked: Asked, language: str, memory: int | None, folders: tuple[Path, ...] = ()
+) -> AsyncIterator[Place]:
     """The container that was asked for, or a fresh one, kept afterwards unless the request says otherwise."""
     if asked.container:
-        yield Place(pool, _existing(pool, asked.container, language), asked.container, new=False, kept=True)
+        yield Place(pool, _existing(pool, asked.container, language, folders), asked.container, new=False, kept=True)
         return
     id = f"container_{secrets.token_hex(12)}"
-    container = await pool.fresh(language, memory)
+    container = await pool.fresh(language, memory, folders)
     if asked.keep:
         pool.keep(id, container)
     where = Place(pool, container, id, new=True, kept=asked.keep)
@@ -67,13 +74,16 @@ async def place(pool: Pool, asked: Asked, language: str, memory: int | None) -> 
             pool.end(where.container)
 
 
-def _existing(pool: Pool, id: str, language: str) -> Container:
+def _existing(pool: Pool, id: str, language: str, folders: tuple[Path, ...]) -> Container:
     container = pool.find(id)
     if container is None:
         raise not_found(pool, id)
     if container.language != language:
         hint = f"name another container for {language}"
         raise Rejected(f"this container runs {container.language}, not {language}", hint=hint, param="container")
+    if not set(folders) <= set(container.folders):
+        hint = "what it may read is settled when it is made: name another container, or restart this one"
+        raise Rejected(f"this container does not have {', '.join(map(str, folders))}", hint=hint, param="mounts")
     return container
 
 

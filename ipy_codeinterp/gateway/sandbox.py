@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
 
+from ipy_codeinterp.errors import NotAllowed, Rejected
 from ipy_codeinterp.sandbox import environment, isolation, sources
 from ipy_codeinterp.sandbox.isolation import Bubblewrap, Isolation
 from ipy_codeinterp.sandbox.pool import Pool
@@ -21,17 +23,48 @@ class Ready:
 
     pool: Pool
     environment: environment.Environment
+    mountable: tuple[Path, ...] = ()
+
+    def allowed(self, folders: Sequence[str]) -> tuple[Path, ...]:
+        """The folders that are asked for, with every link followed. Raises `NotAllowed`."""
+        return tuple(sorted({self._allowed(folder) for folder in folders}))
+
+    def _allowed(self, folder: str) -> Path:
+        place = Path(folder)
+        if not place.is_absolute() or not place.is_dir():
+            raise Rejected(f"{folder} is not a folder on this machine", hint="give its whole path", param="mounts")
+        place = place.resolve()
+        if not any(place == known or known in place.parents for known in self.mountable):
+            raise NotAllowed(
+                f"{folder} may not be mounted; nothing was run",
+                hint=f"to allow it, set IPY_CODEINTERP_MOUNTS={folder} before the session starts (then %reload_ext)",
+            )
+        return place
+
+    def isolation_with(self, folders: Sequence[Path]) -> str:
+        """What a Result says of its walls."""
+        return " ".join([self.pool.isolation, *(f"+mount {folder}" for folder in folders)])
 
 
 class Sandbox:
     """`open()` starts to look; `ready()` waits for it and raises `NoIsolation` when there is none."""
 
-    def __init__(self, *, wanted: str, python: Path | None, home: Path | None, cache_dir: Path, pool_size: int) -> None:
+    def __init__(
+        self,
+        *,
+        wanted: str,
+        python: Path | None,
+        home: Path | None,
+        cache_dir: Path,
+        pool_size: int,
+        mountable: Sequence[Path] = (),
+    ) -> None:
         self._wanted = wanted
         self._python = python
         self._home = home
         self._scratch = Scratch(cache_dir)
         self._pool_size = pool_size
+        self._mountable = tuple(place.resolve() for place in mountable)
         self._opening: asyncio.Task[Ready] | None = None
 
     def open(self) -> None:
@@ -50,7 +83,7 @@ class Sandbox:
         found, chosen = await asyncio.to_thread(self._look)
         pool = Pool(sources.of(chosen), size=self._pool_size)
         pool.open()
-        return Ready(pool, found)
+        return Ready(pool, found, self._mountable)
 
     def _look(self) -> tuple[environment.Environment, Isolation]:
         found = environment.find(self._python, self._home)

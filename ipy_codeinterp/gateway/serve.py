@@ -34,6 +34,7 @@ class Options:
     as_json: bool = False
     owner_fd: int | None = None
     pool_size: int = pool.SIZE
+    mountable: tuple[Path, ...] = ()
 
 
 def main(options: Options, out: TextIO = sys.stdout) -> int:
@@ -50,6 +51,7 @@ async def serve(options: Options, out: TextIO) -> None:
         home=options.home,
         cache_dir=options.cache_dir,
         pool_size=options.pool_size,
+        mountable=options.mountable,
     )
     stopped = _stop_event(options.owner_fd)
     # handler_cancellation: a client that hangs up ends its run

@@ -30,13 +30,22 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         },
     ),
     (
+        ("--mount",),
+        {
+            "metavar": "DIR",
+            "action": "append",
+            "default": [],
+            "help": "let the code read this folder where it lies, if the setting `mounts` allows it",
+        },
+    ),
+    (
         ("--no-raise-error",),
         {"action": "store_true", "help": "show an error of the code, but do not fail the cell with it"},
     ),
 )
 
 MOST_TIMEOUT = 24 * 3600  # seconds
-VERBS = ("panel", "container", "doctor", "help")
+VERBS = ("panel", "container", "models", "doctor", "help")
 
 
 class BadUsage(UsageError):

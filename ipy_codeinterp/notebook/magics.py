@@ -139,6 +139,7 @@ class InterpMagics(Magics):
             container=options.container,
             timeout=options.timeout or self.timeout,
             files=options.attach,
+            mounts=options.mount,
         )
         return replace(execution, figure_format=self.figure_format, figure_dpi=self.figure_dpi)
 
@@ -218,6 +219,25 @@ class InterpMagics(Magics):
             raise BadUsage(f"%interp container {action} NAME: names one container (%interp container list)")
         self._session.end_container(names[0])
         print(CONTAINER_ACTIONS[action].format(name=names[0]))  # noqa: T201 - this is the screen
+
+    def _verb_models(self, rest: list[str]) -> None:
+        from ipy_codeinterp import probe
+
+        names = [word for word in rest if not word.startswith("-")]
+        if len(names) > 1:
+            raise BadUsage("%interp models NAME: names one interpreter (%interp models lists them)")
+        _no_more("models", [word for word in rest if word not in names], "--probe", "--json")
+        folder, as_json = self._session.settings.data_dir, "--json" in rest
+        if "--probe" not in rest:
+            known = probe.interpreters(folder, *names)
+            print(probe.as_json(known) if as_json else probe.table(known))  # noqa: T201 - this is the screen
+            return
+        try:
+            report = probe.examine(self._session, names[0] if names else self.model)
+        except KeyboardInterrupt:
+            raise interrupted() from None
+        print(probe.as_json(report) if as_json else probe.text(report))  # noqa: T201 - this is the screen
+        probe.keep(folder, report)
 
     def _verb_doctor(self, rest: list[str]) -> None:
         from ipy_codeinterp import doctor

@@ -80,7 +80,11 @@ class Bubblewrap:
     scratch: Scratch
     root: bool
     forks: bool = False  # whether a zygote may make namespaces of its own here
-    name: str = "bubblewrap"
+    folders: tuple[Path, ...] = ()  # of the user's, to be read where they lie
+
+    @property
+    def name(self) -> str:
+        return " ".join(["bubblewrap", *(f"+mount {folder}" for folder in self.folders)])
 
     # --- one bubblewrap a run ---
 
@@ -110,6 +114,7 @@ class Bubblewrap:
             *self.walls,
             *mounts.of_environment(self.environment, self.scratch),
             *mounts.caches(self.environment, self.scratch),
+            *mounts.of_folders(self.folders),
             *mounts.set_variables(mounts.variables(self.environment, self.scratch)),
             *("--chdir", mounts.INPUT),
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from ipy_codeinterp.sandbox import filter
@@ -63,6 +64,11 @@ def of_environment(environment: Environment, scratch: Scratch) -> list[str]:
     if program := filter.path():
         mounts += ["--ro-bind", str(program), f"{HOUSE}/filter.bpf"]
     return mounts
+
+
+def of_folders(folders: Iterable[Path]) -> list[str]:
+    """Folders of the user's, read-only, where they lie on this machine."""
+    return [arg for folder in folders for arg in (*parents(folder), "--ro-bind", str(folder), str(folder))]
 
 
 def caches(environment: Environment, scratch: Scratch) -> list[str]:

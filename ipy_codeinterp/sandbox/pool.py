@@ -12,6 +12,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 
 from ipy_codeinterp.errors import SandboxError
 from ipy_codeinterp.sandbox.container import Container
@@ -86,11 +87,15 @@ class Pool:
     def kept(self) -> dict[str, Container]:
         return dict(self._kept)
 
-    async def fresh(self, language: str = AHEAD, memory: int | None = None) -> Container:
-        """A container nobody has used. The caller ends it, or keeps it.
+    async def fresh(
+        self, language: str = AHEAD, memory: int | None = None, folders: tuple[Path, ...] = ()
+    ) -> Container:
+        """A container nobody has used, which may read `folders`. The caller ends it, or keeps it.
 
         A language that is a program of its own is limited to `memory` bytes from its start; the others with each run.
         """
+        if folders:
+            return await self._started(language, memory, folders)
         if language in PROGRAMS:
             self._memory[language] = memory
         self._asked[language] = time.monotonic()
@@ -103,7 +108,7 @@ class Pool:
                 return container
             self.end(container)
         self._grow(language)
-        started = await self._started(language)
+        started = await self._started(language, self._memory.get(language))
         self._refill(language)
         return started
 
@@ -162,12 +167,11 @@ class Pool:
 
     async def _fill(self, language: str) -> None:
         with contextlib.suppress(SandboxError):  # told to whoever asks for one
-            self._ready[language].append(await self._started(language))
+            self._ready[language].append(await self._started(language, self._memory.get(language)))
 
-    async def _started(self, language: str) -> Container:
-        memory = self._memory.get(language)
+    async def _started(self, language: str, memory: int | None, folders: tuple[Path, ...] = ()) -> Container:
         try:
-            return Container(await self._source.start(language, memory), memory)
+            return Container(await self._source.start(language, memory, folders), memory, folders)
         except OSError as error:  # no descriptors, no processes, no memory left
             raise SandboxError(f"the sandbox did not start: {error}") from None
 

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 from ipy_codeinterp.errors import SandboxError
@@ -25,8 +27,8 @@ class Source(Protocol):
     name: str
     forks: bool
 
-    async def start(self, language: str, memory: int | None) -> Child:
-        """A runner that waits for code. Raises `SandboxError`."""
+    async def start(self, language: str, memory: int | None, folders: tuple[Path, ...] = ()) -> Child:
+        """A runner that waits for code, and may read `folders`. Raises `SandboxError`."""
 
     async def tidy(self) -> None:
         """Let go of what is not needed any more."""
@@ -49,12 +51,15 @@ class Programs:
         self._cgroups = Cgroups.find()
         self._at_once = asyncio.Semaphore(max(os.cpu_count() or 1, 2))
 
-    async def start(self, language: str, memory: int | None) -> Child:
+    async def start(self, language: str, memory: int | None, folders: tuple[Path, ...] = ()) -> Child:
+        isolation = self._isolation
+        if folders and isinstance(isolation, Bubblewrap):
+            isolation = replace(isolation, folders=folders)
         async with self._at_once:
             try:
-                return await warmed(await spawn(self._isolation, language, memory, self._cgroups))
+                return await warmed(await spawn(isolation, language, memory, self._cgroups))
             except SandboxError:  # killed from outside, say: once is no reason to give up
-                return await warmed(await spawn(self._isolation, language, memory, self._cgroups))
+                return await warmed(await spawn(isolation, language, memory, self._cgroups))
 
     async def tidy(self) -> None:
         pass
@@ -71,12 +76,15 @@ class Forks:
     def __init__(self, isolation: Bubblewrap) -> None:
         self.name = isolation.name
         self._isolation = isolation
+        self._programs = Programs(isolation)
         self._zygote: asyncio.Task[Zygote] | None = None
         self._retired: list[Zygote] = []
         self._key = isolation.environment.key
         self._looked = time.monotonic()
 
-    async def start(self, language: str, memory: int | None) -> Child:
+    async def start(self, language: str, memory: int | None, folders: tuple[Path, ...] = ()) -> Child:
+        if folders:  # the zygote's view of this machine is made when it starts
+            return await self._programs.start(language, memory, folders)
         self._look()
         try:
             return await warmed(await (await self._current()).fork(language, memory))
