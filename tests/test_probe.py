@@ -433,6 +433,8 @@ def real_languages(monkeypatch: pytest.MonkeyPatch, everything_is_installed: Non
 
 
 @pytest.mark.sandbox
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ["local", "claude"])
 @pytest.mark.usefixtures("real_languages")
 def test_sandbox(name: str, tmp_path: Path, cache_dir: Path) -> None:
@@ -447,6 +449,8 @@ def test_sandbox(name: str, tmp_path: Path, cache_dir: Path) -> None:
 
 
 @pytest.mark.sandbox
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.usefixtures("real_languages")
 def test_bare(tmp_path: Path, cache_dir: Path) -> None:
     """Without isolation walls fail, which is expected; nothing is left behind and nothing is sent."""
