@@ -15,6 +15,7 @@ import gc
 import json
 import math
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -46,6 +47,7 @@ from ipy_codeinterp.settings import Settings
 MEMORY = 1 << 30  # of one run
 AGAINST_HANGS = 60.0  # seconds
 WALL_LIMIT = 0.5  # seconds
+GONE_TIMEOUT = 10.0  # seconds that a gateway has to end by itself
 MOST_SLOW_ROUNDS = 5  # of what takes a second
 QUIET_LOOKS, QUIET_EVERY, QUIET_TIMEOUT = 10, 0.02, 30.0  # seconds
 TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
@@ -801,10 +803,14 @@ def kernel(bench: Bench) -> Iterator[BlockingKernelClient]:
         connected.start_channels()
         yield connected
     finally:
+        below = pids_below(manager.provisioner.pid)  # a gateway notices by itself that its notebook is gone
         connected.stop_channels()
         manager.shutdown_kernel(now=True)
         manager.cleanup_resources()
         manager.context.destroy(linger=0)
+        end = time.monotonic() + GONE_TIMEOUT
+        while any(state_of(pid) not in ("", "Z") for pid in below) and time.monotonic() < end:
+            time.sleep(0.02)
 
 
 def cell(connected: BlockingKernelClient, code: str) -> float:
@@ -953,8 +959,15 @@ def prepared(options: argparse.Namespace, folder: Path) -> Bench:
     return Bench(options.rounds, options.quick, options.mixed, folder, variables, found)
 
 
+def interrupt(*_: object) -> None:
+    """At once, also where asyncio would wait for the end of a blocking call; the clean-up is not interrupted again."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main() -> int:
     options = parsed()
+    signal.signal(signal.SIGINT, interrupt)
     wanted = [name for name in options.only or NAMES if not (name == "kernel" and options.skip_kernel)]
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ipy-codeinterp-") as folder:

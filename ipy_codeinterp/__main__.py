@@ -53,6 +53,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("-t", "--timeout", type=float, metavar="S", help="seconds the code may run")
     run.add_argument("-l", "--language", metavar="NAME", help="language (default: by the name of the file)")
     run.add_argument("--attach", action="append", default=[], metavar="PATH", help="lay a file beside the code")
+    run.add_argument(
+        "--with", action="append", default=[], dest="packages", metavar="PACKAGE", help="install this package for it"
+    )
     run.add_argument("--mount", action="append", default=[], metavar="DIR", help="let the code read this folder")
     _add_isolation(run)
     run.set_defaults(verb=_run)
@@ -116,6 +119,7 @@ def _run(options: argparse.Namespace) -> int:
             timeout=options.timeout,
             files=options.attach,
             mounts=options.mount,
+            packages=options.packages,
         )
         screen.close()
     return _tell_end(result)

@@ -57,6 +57,7 @@ class Execution:
     figure_format: str = "png"
     figure_dpi: float | None = None
     mounts: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -70,6 +71,7 @@ class Execution:
             "figure_format",
             "figure_dpi",
             "mounts",
+            "packages",
         ):  # came later: keys that are known already stay what they are
             if content[name] == type(self).__dataclass_fields__[name].default:
                 del content[name]

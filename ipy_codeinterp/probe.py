@@ -157,13 +157,16 @@ def keys():
     named = sorted(name for name in os.environ if re.search("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", name, re.I))
     return not named, ", ".join(named) or f"none in {len(os.environ)} variables"
 
-NOWHERE = ("192.0.2.1", 9)
+NOWHERE, NOWHERE_6 = ("192.0.2.1", 9), ("2001:db8::1", 9)  # addresses that nobody has
+
+def leads(family, address):
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as way: way.connect(address)  # of datagrams this sends none
+    except OSError: return False
+    return True
 
 def has_way():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
-        try: way.connect(NOWHERE)  # of a datagram socket this sends nothing
-        except OSError: return False
-    return True
+    return leads(socket.AF_INET, NOWHERE) or leads(socket.AF_INET6, NOWHERE_6)
 
 def connects():
     if has_way(): return "there is a way out (nothing was sent)"

@@ -62,14 +62,17 @@ class Session:
         timeout: float | None = None,
         files: Iterable[str | os.PathLike[str] | File] = (),
         mounts: Iterable[str | os.PathLike[str]] = (),
+        packages: Iterable[str] = (),
         emit: Emit | None = None,
     ) -> Result:
         """Run `code` and return what came of it. The code raising, or hitting a limit, is a Result.
 
         `timeout` is seconds; `files` are paths, laid by name into the working folder; `mounts` are folders that the
-        code may read where they lie, of those that the settings allow. Raises `InterpError`.
+        code may read where they lie, of those that the settings allow; `packages` are installed from the index for this
+        run (`"polars>=1"`; wheels only). Raises `InterpError`.
         """
         how: dict[str, Any] = {"language": language, "container": container, "timeout": timeout, "mounts": mounts}
+        how["packages"] = packages
         # a file is read to know its content: not on the event loop
         known = await asyncio.to_thread(attachments.read, files) if files else ()
         execution = self.execution(code, model=model, files=known, **how)
@@ -199,11 +202,20 @@ class Session:
         timeout: float | None = None,
         files: Iterable[str | os.PathLike[str] | File] = (),
         mounts: Iterable[str | os.PathLike[str]] = (),
+        packages: Iterable[str] = (),
     ) -> Execution:
         """What is asked, checked. Raises `InvalidInput` for what cannot be run."""
         folders = tuple(sorted({os.path.abspath(os.path.expanduser(folder)) for folder in mounts}))
         if isinstance(code, Execution):
-            if (model, language, container, timeout, files, folders) != (None, "python", None, None, (), ()):
+            if (model, language, container, timeout, files, folders, packages) != (
+                None,
+                "python",
+                None,
+                None,
+                (),
+                (),
+                (),
+            ):
                 raise InvalidInput("an Execution says itself how it is run", hint="make another: dataclasses.replace")
             return _checked(code)
         return _checked(
@@ -215,6 +227,7 @@ class Session:
                 timeout=self.settings.timeout if timeout is None else timeout,
                 files=attachments.read(files),
                 mounts=folders,
+                packages=tuple(packages),
                 figure_format=self.settings.figure_format,
                 figure_dpi=self.settings.figure_dpi,
             )

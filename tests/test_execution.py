@@ -25,6 +25,7 @@ from ipy_codeinterp.execution import (
 
 ANOTHER: dict[str, Any] = {
     "mounts": ("/data",),
+    "packages": ("polars>=1",),
     "figure_format": "svg",
     "figure_dpi": 200.0,
     "body": "print(2)",

@@ -90,12 +90,31 @@ def test_what_is_asked(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Code and flags arrive as they were given."""
     ends_in(monkeypatch, Result("r", outcome="ok"))
     flags = ["-m", "claude", "-t", "5", "--attach", "a", "--attach", "b", "--isolation", "bare"]
+    flags += ["-l", "r", "--mount", "/data", "--with", "polars>=1"]
 
     shell.main(["run", code, *flags])
 
     assert said.code == "print('é')"
     assert said.settings == {"isolation": "bare"}
-    assert said.how == {"model": "claude", "timeout": 5.0, "files": ["a", "b"]}
+    assert said.how == {
+        "model": "claude",
+        "language": "r",
+        "timeout": 5.0,
+        "files": ["a", "b"],
+        "mounts": ["/data"],
+        "packages": ["polars>=1"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "language"), [("a.py", "python"), ("a.R", "r"), ("b.mjs", "node"), ("c.sh", "bash"), ("d", "python")]
+)
+def test_the_language_is_in_the_name(name: str, language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is run without `--language` is in the language of its suffix, Python where it says none."""
+    ends_in(monkeypatch, Result("r", outcome="ok"))
+    (tmp_path / name).write_text("x")
+    shell.main(["run", str(tmp_path / name)])
+    assert said.how["language"] == language
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,6 +179,7 @@ def _request(run: Run) -> io.BytesIO:
         "timeout": run.execution.timeout or run.offer.timeout,
         "limits": limits,
         "mounts": list(run.execution.mounts),
+        "packages": list(run.execution.packages),
         "figures": {"format": run.execution.figure_format, "dpi": run.execution.figure_dpi},
         "keep": run.execution.container is not None,
     }

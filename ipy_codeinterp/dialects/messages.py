@@ -314,6 +314,7 @@ class Asked:
     figure_format: str
     figure_dpi: float | None
     mounts: tuple[str, ...]
+    packages: tuple[str, ...]
     keep: bool
 
 
@@ -348,7 +349,8 @@ def decode_request(body: object) -> Asked:
         memory=_memory(extension.get("limits")),
         figure_format=_figure_format(extension.get("figures")),
         figure_dpi=_figure_dpi(extension.get("figures")),
-        mounts=_mounts(extension.get("mounts")),
+        mounts=_strings(extension.get("mounts"), "mounts"),
+        packages=_strings(extension.get("packages"), "packages"),
         keep=extension.get("keep") is not False,
     )
 
@@ -398,10 +400,10 @@ def _memory(limits: object) -> int | None:
     return None if memory is None else int(memory)
 
 
-def _mounts(folders: object) -> tuple[str, ...]:
-    if not isinstance(folders, list | None) or not all(isinstance(folder, str) for folder in folders or ()):
-        raise Rejected(f"{FIELD}.mounts: a list of folders")
-    return tuple(folders or ())
+def _strings(said: object, name: str) -> tuple[str, ...]:
+    if not isinstance(said, list | None) or not all(isinstance(each, str) for each in said or ()):
+        raise Rejected(f"{FIELD}.{name}: a list of strings")
+    return tuple(said or ())
 
 
 def _figure_format(figures: object) -> str:

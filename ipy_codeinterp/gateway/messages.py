@@ -18,7 +18,8 @@ from ipy_codeinterp.errors import Rejected
 from ipy_codeinterp.gateway.files import FILES
 from ipy_codeinterp.gateway.runs import NotCode, Passage, Place, place
 from ipy_codeinterp.gateway.sandbox import SANDBOX
-from ipy_codeinterp.sandbox.job import Input, Job
+from ipy_codeinterp.sandbox import packages
+from ipy_codeinterp.sandbox.job import Extras, Input, Job
 from ipy_codeinterp.sandbox.pool import IDLE_EXPIRY
 
 log = logging.getLogger(__name__)
@@ -53,9 +54,12 @@ async def answer(request: web.Request) -> web.StreamResponse:
         figure_dpi=asked.figure_dpi,
     )
     sandbox = await request.app[SANDBOX].ready()
-    async with place(sandbox.pool, asked, language, job.memory, sandbox.allowed(asked.mounts)) as where:
+    if asked.packages and language != "python":
+        raise Rejected("packages are for Python", hint=f"{language} has what this machine has", param="packages")
+    extras = Extras(sandbox.allowed(asked.mounts), packages.checked(asked.packages))
+    async with place(sandbox.pool, asked, language, job.memory, extras) as where:
         passage = Passage(where, job, request.app[FILES], sandbox.pool)
-        envelope = _envelope(request, asked, code, where, sandbox.isolation_with(where.container.folders))
+        envelope = _envelope(request, asked, code, where, sandbox.isolation_with(where.container.extras))
         async with contextlib.aclosing(passage.events()) as events:
             await anext(events, None)  # from here on it is known that the text is code
             if asked.stream:

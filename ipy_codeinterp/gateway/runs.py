@@ -7,7 +7,6 @@ import binascii
 import contextlib
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
-from pathlib import Path
 
 from ipy_codeinterp.dialects.messages import Asked, Ran
 from ipy_codeinterp.errors import Rejected
@@ -16,7 +15,7 @@ from ipy_codeinterp.gateway.files import Files, as_file
 from ipy_codeinterp.outputs import Collector
 from ipy_codeinterp.sandbox.container import Container
 from ipy_codeinterp.sandbox.frames import Begun
-from ipy_codeinterp.sandbox.job import ContainerGone, Job, Verdict
+from ipy_codeinterp.sandbox.job import NOTHING_MORE, ContainerGone, Extras, Job, Verdict
 from ipy_codeinterp.sandbox.limits import describe_exit
 from ipy_codeinterp.sandbox.pool import Pool
 
@@ -39,7 +38,7 @@ class Place:
 
     async def _again(self) -> Container:
         dead = self.container
-        return await self._pool.fresh(dead.language, dead.memory, dead.folders)
+        return await self._pool.fresh(dead.language, dead.memory, dead.extras)
 
     async def replace(self) -> None:
         """Take another container in place of the one that died."""
@@ -53,14 +52,14 @@ class Place:
 
 @contextlib.asynccontextmanager
 async def place(
-    pool: Pool, asked: Asked, language: str, memory: int | None, folders: tuple[Path, ...] = ()
+    pool: Pool, asked: Asked, language: str, memory: int | None, extras: Extras = NOTHING_MORE
 ) -> AsyncIterator[Place]:
     """The container that was asked for, or a fresh one, kept afterwards unless the request says otherwise."""
     if asked.container:
-        yield Place(pool, _existing(pool, asked.container, language, folders), asked.container, new=False, kept=True)
+        yield Place(pool, _existing(pool, asked.container, language, extras), asked.container, new=False, kept=True)
         return
     id = f"container_{secrets.token_hex(12)}"
-    container = await pool.fresh(language, memory, folders)
+    container = await pool.fresh(language, memory, extras)
     if asked.keep:
         pool.keep(id, container)
     where = Place(pool, container, id, new=True, kept=asked.keep)
@@ -74,16 +73,16 @@ async def place(
             pool.end(where.container)
 
 
-def _existing(pool: Pool, id: str, language: str, folders: tuple[Path, ...]) -> Container:
+def _existing(pool: Pool, id: str, language: str, extras: Extras) -> Container:
     container = pool.find(id)
     if container is None:
         raise not_found(pool, id)
     if container.language != language:
         hint = f"name another container for {language}"
         raise Rejected(f"this container runs {container.language}, not {language}", hint=hint, param="container")
-    if not set(folders) <= set(container.folders):
-        hint = "what it may read is settled when it is made: name another container, or restart this one"
-        raise Rejected(f"this container does not have {', '.join(map(str, folders))}", hint=hint, param="mounts")
+    if not container.extras.covers(extras):
+        hint = "what a container has is settled when it is made: name another one, or restart it"
+        raise Rejected(f"this container does not have all of {extras}", hint=hint, param="mounts")
     return container
 
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from ipy_codeinterp.errors import NotAllowed, Rejected
 from ipy_codeinterp.sandbox import environment, isolation, sources
 from ipy_codeinterp.sandbox.isolation import Bubblewrap, Isolation
+from ipy_codeinterp.sandbox.job import Extras
 from ipy_codeinterp.sandbox.pool import Pool
 from ipy_codeinterp.sandbox.scratch import Scratch
 
@@ -41,9 +42,9 @@ class Ready:
             )
         return place
 
-    def isolation_with(self, folders: Sequence[Path]) -> str:
+    def isolation_with(self, extras: Extras) -> str:
         """What a Result says of its walls."""
-        return " ".join([self.pool.isolation, *(f"+mount {folder}" for folder in folders)])
+        return f"{self.pool.isolation} {extras}".strip()
 
 
 class Sandbox:

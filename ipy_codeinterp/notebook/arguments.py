@@ -39,6 +39,16 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         },
     ),
     (
+        ("--with",),
+        {
+            "metavar": "PACKAGE",
+            "action": "append",
+            "default": [],
+            "dest": "packages",
+            "help": 'install this package for the code, wheels only, from your index: "polars>=1"',
+        },
+    ),
+    (
         ("--no-raise-error",),
         {"action": "store_true", "help": "show an error of the code, but do not fail the cell with it"},
     ),

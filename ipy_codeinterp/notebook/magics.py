@@ -140,6 +140,7 @@ class InterpMagics(Magics):
             timeout=options.timeout or self.timeout,
             files=options.attach,
             mounts=options.mount,
+            packages=options.packages,
         )
         return replace(execution, figure_format=self.figure_format, figure_dpi=self.figure_dpi)
 

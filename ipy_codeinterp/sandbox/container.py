@@ -7,10 +7,9 @@ import contextlib
 import itertools
 import time
 from collections.abc import AsyncGenerator
-from pathlib import Path
 
 from ipy_codeinterp.sandbox.child import Child
-from ipy_codeinterp.sandbox.job import ContainerGone, Event, Job
+from ipy_codeinterp.sandbox.job import NOTHING_MORE, ContainerGone, Event, Extras, Job
 from ipy_codeinterp.sandbox.memory import SLACK
 from ipy_codeinterp.sandbox.run import Run
 
@@ -20,7 +19,7 @@ INTERRUPT_GRACE = 2.0  # seconds that code has to end after an interrupt before 
 class Container:
     """One runner. Use `run()` again and again; `close()` at the end."""
 
-    def __init__(self, child: Child, memory: int | None = None, folders: tuple[Path, ...] = ()) -> None:
+    def __init__(self, child: Child, memory: int | None = None, extras: Extras = NOTHING_MORE) -> None:
         self._child = child
         self._numbers = itertools.count(1)
         self._lock = asyncio.Lock()
@@ -29,7 +28,7 @@ class Container:
         self._why_gone = "its interpreter died"
         self.last_used = time.monotonic()
         self.memory = memory  # bytes it was started with
-        self.folders = folders  # of the user's that it may read
+        self.extras = extras
         self._last_memory: int | None = None
         self.warm = False  # whether it was waiting when it was asked for
 

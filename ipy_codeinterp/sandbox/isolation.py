@@ -81,10 +81,9 @@ class Bubblewrap:
     root: bool
     forks: bool = False  # whether a zygote may make namespaces of its own here
     folders: tuple[Path, ...] = ()  # of the user's, to be read where they lie
+    packages: Path | None = None  # installed for this run
 
-    @property
-    def name(self) -> str:
-        return " ".join(["bubblewrap", *(f"+mount {folder}" for folder in self.folders)])
+    name: str = "bubblewrap"
 
     # --- one bubblewrap a run ---
 
@@ -104,9 +103,9 @@ class Bubblewrap:
         self, channel: tuple[int, int], language: str, memory: int | None, options_fd: int, program_fd: int | None
     ) -> Launch:
         seccomp = [] if program_fd is None else ["--seccomp", str(program_fd)]
-        arguments = _runner_arguments(channel, language, memory, self._uid)
+        arguments = _runner_arguments(channel, language, memory, self._uid, self._limits)
         bwrap = [str(self.bwrap), "--args", str(options_fd), *seccomp]
-        command = [*bwrap, "--", str(self.environment.python), "-P", "-c", _start("start"), *arguments]
+        command = [*bwrap, "--", str(self.environment.python), "-P", "-c", start_code("start"), *arguments]
         return Launch(command, variables={})  # bwrap is pid 1 inside: its environment shows there
 
     def _view(self) -> list[str]:
@@ -115,6 +114,7 @@ class Bubblewrap:
             *mounts.of_environment(self.environment, self.scratch),
             *mounts.caches(self.environment, self.scratch),
             *mounts.of_folders(self.folders),
+            *mounts.of_packages(self.packages),
             *mounts.set_variables(mounts.variables(self.environment, self.scratch)),
             *("--chdir", mounts.INPUT),
         ]
@@ -146,8 +146,13 @@ class Bubblewrap:
         program = f"{mounts.HOUSE}/filter.bpf" if self.program else None
         links, binds = mounts.links(self.environment, self.scratch), mounts.hidden(self.environment)
         plan = json.dumps({"limits": LIMITS, "program": program, "binds": binds, "links": links})
-        python = [str(self.environment.python), "-P", "-c", _start(module)]
+        python = [str(self.environment.python), "-P", "-c", start_code(module)]
         return [str(self.bwrap), "--args", str(options_fd), "--", *python, str(control_fd), plan, self._uid]
+
+    @property
+    def _limits(self) -> str:
+        """Where we are root the kernel counts the processes of all containers together."""
+        return json.dumps({**LIMITS, "processes": LIMITS["processes"] * (8 if self.root else 1)})
 
     @property
     def _uid(self) -> str:
@@ -176,8 +181,8 @@ class Bare:
         inside = {"HOME": str(folder), "TMPDIR": str(folder), "IPYTHONDIR": str(folder / ".ipython")}
         places = {"INPUT_DIR": str(folder / "input"), "OUTPUT_DIR": str(folder / "output")}
         variables = {**mounts.common_variables(self.environment), **inside, **places}
-        start = _start("start", str(mounts.INSIDE.parent))
-        arguments = _runner_arguments(channel, language, memory, "")
+        start = start_code("start", str(mounts.INSIDE.parent))
+        arguments = _runner_arguments(channel, language, memory)
         return Launch([str(self.environment.python), "-P", "-c", start, *arguments], variables, folder)
 
 
@@ -200,12 +205,13 @@ def _tmpfs() -> list[str]:
     return mounts.tmpfs(LIMITS["tmp"], LIMITS["shm"])
 
 
-def _start(module: str, place: str = mounts.HOUSE) -> str:
+def start_code(module: str, place: str = mounts.HOUSE) -> str:
+    """What Python is to run so that `main` of a module of `inside` gets the arguments that follow."""
     return START.format(place=place, module=module)
 
 
-def _runner_arguments(channel: tuple[int, int], language: str, memory: int | None, uid: str) -> list[str]:
-    return [*map(str, channel), language, str(memory or ""), uid]
+def _runner_arguments(channel: tuple[int, int], language: str, memory: int | None, *rest: str) -> list[str]:
+    return [*map(str, channel), language, str(memory or ""), *rest]
 
 
 # --- which one works here -------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ipy_codeinterp.errors import SandboxError
 from ipy_codeinterp.execution import Clear, Limit, Outcome, Output, Update
@@ -15,6 +16,29 @@ class Input:
 
     name: str
     data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a container has beyond the others: folders of the user's to read, packages installed for it."""
+
+    folders: tuple[Path, ...] = ()
+    packages: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.folders or self.packages)
+
+    def __str__(self) -> str:
+        """As a Result says it: nothing for nothing."""
+        mounted = (f"+mount {folder}" for folder in self.folders)
+        return " ".join([*mounted, *(f"+with {package}" for package in self.packages)])
+
+    def covers(self, wanted: Extras) -> bool:
+        """Whether all that is wanted is there."""
+        return set(wanted.folders) <= set(self.folders) and set(wanted.packages) <= set(self.packages)
+
+
+NOTHING_MORE = Extras()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ INSIDE = Path(__file__).with_name("inside")
 HOUSE = "/run/codeinterp"  # where what is ours lies
 FONTS = "/tmp/.config/matplotlib"
 FILLING = f"{HOUSE}/filling"
+PACKAGES = f"{HOUSE}/packages"
 INPUT = "/tmp/input"
 OUTPUT = "/tmp/output"
 COVERED = ("/tmp", "/dev/shm")
@@ -69,6 +70,11 @@ def of_environment(environment: Environment, scratch: Scratch) -> list[str]:
 def of_folders(folders: Iterable[Path]) -> list[str]:
     """Folders of the user's, read-only, where they lie on this machine."""
     return [arg for folder in folders for arg in (*parents(folder), "--ro-bind", str(folder), str(folder))]
+
+
+def of_packages(folder: Path | None) -> list[str]:
+    """Packages that were installed for a run, before those of the environment."""
+    return ["--ro-bind", str(folder), PACKAGES, "--setenv", "PYTHONPATH", PACKAGES] if folder else []
 
 
 def caches(environment: Environment, scratch: Scratch) -> list[str]:

@@ -12,10 +12,10 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
 
 from ipy_codeinterp.errors import SandboxError
 from ipy_codeinterp.sandbox.container import Container
+from ipy_codeinterp.sandbox.job import NOTHING_MORE, Extras
 from ipy_codeinterp.sandbox.sources import Source
 
 SIZE = 8  # containers that wait warm, at most
@@ -87,15 +87,13 @@ class Pool:
     def kept(self) -> dict[str, Container]:
         return dict(self._kept)
 
-    async def fresh(
-        self, language: str = AHEAD, memory: int | None = None, folders: tuple[Path, ...] = ()
-    ) -> Container:
-        """A container nobody has used, which may read `folders`. The caller ends it, or keeps it.
+    async def fresh(self, language: str = AHEAD, memory: int | None = None, extras: Extras = NOTHING_MORE) -> Container:
+        """A container nobody has used, with `extras`. The caller ends it, or keeps it.
 
         A language that is a program of its own is limited to `memory` bytes from its start; the others with each run.
         """
-        if folders:
-            return await self._started(language, memory, folders)
+        if extras:
+            return await self._started(language, memory, extras)
         if language in PROGRAMS:
             self._memory[language] = memory
         self._asked[language] = time.monotonic()
@@ -169,9 +167,9 @@ class Pool:
         with contextlib.suppress(SandboxError):  # told to whoever asks for one
             self._ready[language].append(await self._started(language, self._memory.get(language)))
 
-    async def _started(self, language: str, memory: int | None, folders: tuple[Path, ...] = ()) -> Container:
+    async def _started(self, language: str, memory: int | None, extras: Extras = NOTHING_MORE) -> Container:
         try:
-            return Container(await self._source.start(language, memory, folders), memory, folders)
+            return Container(await self._source.start(language, memory, extras), memory, extras)
         except OSError as error:  # no descriptors, no processes, no memory left
             raise SandboxError(f"the sandbox did not start: {error}") from None
 

@@ -7,7 +7,6 @@ import contextlib
 import os
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Protocol
 
 from ipy_codeinterp.errors import SandboxError
@@ -15,6 +14,8 @@ from ipy_codeinterp.sandbox import environment
 from ipy_codeinterp.sandbox.cgroup import Cgroups
 from ipy_codeinterp.sandbox.child import Child, warmed
 from ipy_codeinterp.sandbox.isolation import Bubblewrap, Isolation
+from ipy_codeinterp.sandbox.job import NOTHING_MORE, Extras
+from ipy_codeinterp.sandbox.packages import installed
 from ipy_codeinterp.sandbox.spawn import spawn
 from ipy_codeinterp.sandbox.zygote import Zygote
 
@@ -27,8 +28,8 @@ class Source(Protocol):
     name: str
     forks: bool
 
-    async def start(self, language: str, memory: int | None, folders: tuple[Path, ...] = ()) -> Child:
-        """A runner that waits for code, and may read `folders`. Raises `SandboxError`."""
+    async def start(self, language: str, memory: int | None, extras: Extras = NOTHING_MORE) -> Child:
+        """A runner that waits for code, with `extras`. Raises `SandboxError`."""
 
     async def tidy(self) -> None:
         """Let go of what is not needed any more."""
@@ -51,10 +52,11 @@ class Programs:
         self._cgroups = Cgroups.find()
         self._at_once = asyncio.Semaphore(max(os.cpu_count() or 1, 2))
 
-    async def start(self, language: str, memory: int | None, folders: tuple[Path, ...] = ()) -> Child:
+    async def start(self, language: str, memory: int | None, extras: Extras = NOTHING_MORE) -> Child:
         isolation = self._isolation
-        if folders and isinstance(isolation, Bubblewrap):
-            isolation = replace(isolation, folders=folders)
+        if extras and isinstance(isolation, Bubblewrap):
+            packages = await installed(isolation, extras.packages) if extras.packages else None
+            isolation = replace(isolation, folders=extras.folders, packages=packages)
         async with self._at_once:
             try:
                 return await warmed(await spawn(isolation, language, memory, self._cgroups))
@@ -82,9 +84,9 @@ class Forks:
         self._key = isolation.environment.key
         self._looked = time.monotonic()
 
-    async def start(self, language: str, memory: int | None, folders: tuple[Path, ...] = ()) -> Child:
-        if folders:  # the zygote's view of this machine is made when it starts
-            return await self._programs.start(language, memory, folders)
+    async def start(self, language: str, memory: int | None, extras: Extras = NOTHING_MORE) -> Child:
+        if extras:  # the zygote's view of this machine is made when it starts
+            return await self._programs.start(language, memory, extras)
         self._look()
         try:
             return await warmed(await (await self._current()).fork(language, memory))

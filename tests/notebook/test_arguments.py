@@ -28,6 +28,8 @@ def test_nothing_said() -> None:
         "container": None,
         "out": None,
         "attach": [],
+        "mount": [],
+        "packages": [],
         "no_raise_error": False,
     }
 

@@ -40,7 +40,7 @@ class TestForks(OurLaws):
 class TestPrograms(OurLaws):
     """One bubblewrap a run."""
 
-    burst = 4  # a second each
+    burst = 3  # a second each
 
     @pytest.fixture(autouse=True)
     def without_a_zygote(self, bubblewrap: Bubblewrap) -> None:
@@ -51,7 +51,7 @@ class TestBare(OurLaws):
     """No isolation at all."""
 
     isolated = False
-    burst = 4
+    burst = 3
 
     @pytest.fixture(autouse=True)
     def without_walls(self, here: Environment, scratch: Scratch) -> None:

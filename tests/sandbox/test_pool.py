@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -14,6 +13,7 @@ from ipy_codeinterp.errors import SandboxError
 from ipy_codeinterp.sandbox import pool as module
 from ipy_codeinterp.sandbox.child import Child
 from ipy_codeinterp.sandbox.container import Container
+from ipy_codeinterp.sandbox.job import NOTHING_MORE, Extras
 from ipy_codeinterp.sandbox.pool import LEAST, Pool
 
 
@@ -41,7 +41,7 @@ class FakeSource:
         self.error: Exception | None = None
         self.tidied = 0
 
-    async def start(self, language: str, memory: int | None, folders: tuple[Path, ...] = ()) -> Child:
+    async def start(self, language: str, memory: int | None, extras: Extras = NOTHING_MORE) -> Child:
         await asyncio.sleep(0)
         if self.error:
             raise self.error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from . import walls
 from .bash import Bash
 from .limits import limit_memory
+from .plan import Limits
 from .python import Python
 
 HERE = Path(__file__).parent
@@ -41,9 +43,11 @@ def become(language: str, channel: tuple[int, int], memory: int | None) -> None:
     os.execvp(command[0], command)
 
 
-def main(in_fd: str, out_fd: str, language: str, memory: str = "", uid: str = "") -> None:
+def main(in_fd: str, out_fd: str, language: str, memory: str = "", uid: str = "", limits: str = "") -> None:
     """The runner as a program of its own, where there is no zygote."""
     if uid:
         walls.leave_root(int(uid))
+    if limits:
+        walls.set_limits(Limits(**json.loads(limits)))
     os.umask(0o022)
     become(language, (int(in_fd), int(out_fd)), int(memory) if memory else None)
