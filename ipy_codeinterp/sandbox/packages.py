@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from ipy_codeinterp.errors import InvalidInput, SandboxError
 from ipy_codeinterp.sandbox import mounts
@@ -171,22 +171,32 @@ async def _serve(hosts: frozenset[tuple[str, int]], reader: asyncio.StreamReader
             writer.write(b"HTTP/1.1 403 Not the package index\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             await writer.drain()
         else:
-            await _relay(method, head, place, reader, writer)
+            origin = None if method == "CONNECT" else _as_origin_sees(head, url)
+            await _relay(origin, place, reader, writer)
     writer.close()
 
 
+def _as_origin_sees(head: bytes, url: SplitResult) -> bytes:
+    """The head of a request without the proxy's part. One request a connection: the next might name another host."""
+    first, *lines = head.split(b"\r\n")
+    method, _, version = first.split(b" ")
+    path = f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
+    kept = [line for line in lines if not line.lower().startswith((b"connection:", b"proxy-"))]
+    return b"\r\n".join([b" ".join([method, path.encode("ascii"), version]), b"Connection: close", *kept])
+
+
 async def _relay(
-    method: str, head: bytes, place: tuple[str, int], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    head: bytes | None, place: tuple[str, int], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
+    """Bytes both ways; `head` is a request to begin with, none is a tunnel."""
     their_reader, their_writer = await asyncio.open_connection(*place)
-    if method == "CONNECT":
+    if head is None:
         writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
-    else:  # one request a connection: the next might name another host
-        lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"connection:")]
-        their_writer.write(b"\r\n".join([lines[0], b"Connection: close", *lines[1:]]))
+    else:
+        their_writer.write(head)
     ways = [_copy(reader, their_writer), _copy(their_reader, writer)]
     _, left = await asyncio.wait(map(asyncio.ensure_future, ways), return_when=asyncio.FIRST_COMPLETED)
-    if method != "CONNECT":
+    if head is not None:
         await asyncio.wait(left)
     for task in left:
         task.cancel()
