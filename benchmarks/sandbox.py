@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,6 +37,7 @@ from ipy_codeinterp.sandbox import environment, isolation, memory, sources
 from ipy_codeinterp.sandbox.container import Container
 from ipy_codeinterp.sandbox.isolation import Bubblewrap
 from ipy_codeinterp.sandbox.job import Input, Job, Verdict
+from ipy_codeinterp.sandbox.mounts import INSIDE
 from ipy_codeinterp.sandbox.pool import SIZE, Pool
 from ipy_codeinterp.sandbox.scratch import Scratch
 from ipy_codeinterp.sandbox.sources import Source
@@ -144,7 +145,7 @@ class Bench:
 
     @property
     def slow_rounds(self) -> int:
-        return min(self.rounds, MOST_SLOW_ROUNDS)
+        return min(self.rounds, 3 if self.quick else MOST_SLOW_ROUNDS)
 
     def samples(self, each: int) -> int:
         """Samples of all rounds together, `each` in one."""
@@ -556,7 +557,7 @@ async def measure_node(wing: Wing) -> list[Row]:
 
 async def program(wing: Wing, language: str, runner: str) -> tuple[float, float, float, float]:
     """Medians of: started for the run, already waiting, the cell after that, `python -c pass`."""
-    if not (isolation.mounts.INSIDE / runner).exists():
+    if not (INSIDE / runner).exists():
         raise NotMeasured(f"there is no {runner} yet")
 
     async def cold() -> float:
@@ -803,7 +804,8 @@ def kernel(bench: Bench) -> Iterator[BlockingKernelClient]:
         connected.start_channels()
         yield connected
     finally:
-        below = pids_below(manager.provisioner.pid)  # a gateway notices by itself that its notebook is gone
+        pid = int(getattr(manager.provisioner, "pid", None) or 0)
+        below = pids_below(pid)  # a gateway notices by itself that its notebook is gone
         connected.stop_channels()
         manager.shutdown_kernel(now=True)
         manager.cleanup_resources()
@@ -883,7 +885,7 @@ def in_short(text: str) -> str:
     return " ".join(text.split())[:200]
 
 
-async def measure(bench: Bench, wanted: Sequence[str]) -> AsyncIterator[Row]:
+async def measure(bench: Bench, wanted: Sequence[str]) -> AsyncGenerator[Row, None]:
     """Every row of the `wanted` measures, as they come."""
     in_wing = [name for name in wanted if name in IN_WING]
     if in_wing:
@@ -930,7 +932,7 @@ async def show(bench: Bench, options: argparse.Namespace, wanted: Sequence[str])
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, help="how often each is measured (default: 8; 5 when quick)")
-    parser.add_argument("--quick", action="store_true", help="fewer samples in a round: under a minute, p99 is a guess")
+    parser.add_argument("--quick", action="store_true", help="fewer samples and rounds: under a minute, p99 is a guess")
     parser.add_argument("--only", action="append", choices=NAMES, metavar="NAME", help=f"one of {', '.join(NAMES)}")
     parser.add_argument("--skip-kernel", action="store_true", help="without the measure through a real kernel")
     parser.add_argument("--mixed", type=int, metavar="N", help="how many mixed runs (default: 200; 60 when quick)")

@@ -46,7 +46,7 @@ async def answer(request: web.Request) -> web.StreamResponse:
         raise _not_installed(languages.find(language))
     job = Job(
         code,
-        inputs=await asyncio.to_thread(_inputs, request, asked),
+        inputs=await asyncio.to_thread(_inputs, request, asked) if asked.file_ids else (),
         timeout=min(asked.timeout or profile.timeout, MOST_TIMEOUT),
         memory=min(asked.memory or profile.memory, profile.memory),
         must_parse=must_parse,

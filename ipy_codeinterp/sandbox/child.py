@@ -54,6 +54,18 @@ class Child:
 
     async def ready(self) -> None:
         """Wait until the runner is warm. Raises `SandboxError` with its last words if it dies first."""
+        making = asyncio.create_task(self._make_cgroup())  # moving a process takes the kernel some milliseconds
+        try:
+            await self._greeted()
+        finally:
+            await making
+        self._base = memory.of_tree(self.pid)
+
+    async def _make_cgroup(self) -> None:
+        if self._cgroups:
+            self._cgroup = await asyncio.to_thread(self._cgroups.make, self.pid)
+
+    async def _greeted(self) -> None:
         try:
             received = await self.receive()
         except (asyncio.IncompleteReadError, frames.Malformed, OSError):
@@ -61,9 +73,6 @@ class Child:
             raise SandboxError(f"the interpreter did not start: {words[-500:] or 'it ended without a word'}") from None
         if not isinstance(received.frame, frames.Ready):
             raise SandboxError("the interpreter did not start: it spoke out of turn")
-        self._base = memory.of_tree(self.pid)
-        if self._cgroups:
-            self._cgroup = self._cgroups.make(self.pid)
 
     async def send(self, head: dict[str, Any], body: bytes = b"") -> None:
         self._ends.writer.write(frames.encode(head, body))

@@ -8,7 +8,6 @@ is never refused.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -45,6 +44,7 @@ class Pool:
         self._wanted = {AHEAD: min(LEAST, self._most)}
         self._memory: dict[str, int | None] = {}  # what each program was last started with
         self._asked: dict[str, float] = {}  # when each language was last asked for
+        self._waiters: dict[str, deque[asyncio.Future[Container]]] = {}
         self._fills: dict[str, set[asyncio.Task[None]]] = {}
         self._kept: dict[str, Container] = {}
         self._ended: dict[str, str] = {}  # why a kept container is no more
@@ -106,9 +106,11 @@ class Pool:
                 return container
             self.end(container)
         self._grow(language)
-        started = await self._started(language, self._memory.get(language))
-        self._refill(language)
-        return started
+        if language in PROGRAMS:
+            started = await self._started(language, memory)
+            self._refill(language)
+            return started
+        return await self._next(language)
 
     def keep(self, id: str, container: Container) -> None:
         """Keep `container` under `id`. Raises `SandboxError` when there is no room and none is idle."""
@@ -158,14 +160,42 @@ class Pool:
     def _refill(self, language: str) -> None:
         ready = self._ready.setdefault(language, deque())
         fills = self._fills.setdefault(language, set())
-        for _ in range(0 if self._closed else self._wanted.get(language, 0) - len(ready) - len(fills)):
+        asked = len(self._waiters.get(language, ())) + self._wanted.get(language, 0)
+        for _ in range(0 if self._closed else asked - len(ready) - len(fills)):
             task = asyncio.create_task(self._fill(language))
             fills.add(task)
             task.add_done_callback(fills.discard)
 
+    async def _next(self, language: str) -> Container:
+        """The first that is started from now on: one that has been begun for those in waiting may come sooner."""
+        waiter: asyncio.Future[Container] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(language, deque()).append(waiter)
+        self._refill(language)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and not waiter.exception():
+                self._ready[language].append(waiter.result())  # it came in the same moment
+            raise
+
     async def _fill(self, language: str) -> None:
-        with contextlib.suppress(SandboxError):  # told to whoever asks for one
-            self._ready[language].append(await self._started(language, self._memory.get(language)))
+        try:
+            container = await self._started(language, self._memory.get(language))
+        except SandboxError as error:
+            if waiter := self._first_waiter(language):
+                waiter.set_exception(error)
+            return
+        if waiter := self._first_waiter(language):
+            waiter.set_result(container)
+        else:
+            self._ready[language].append(container)
+
+    def _first_waiter(self, language: str) -> asyncio.Future[Container] | None:
+        waiters = self._waiters.get(language, deque())
+        while waiters:
+            if not (waiter := waiters.popleft()).done():
+                return waiter
+        return None
 
     async def _started(self, language: str, memory: int | None, extras: Extras = NOTHING_MORE) -> Container:
         try:

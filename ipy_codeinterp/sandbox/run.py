@@ -22,7 +22,7 @@ from ipy_codeinterp.sandbox.job import ContainerGone, Event, Input, Job, LeftFil
 from ipy_codeinterp.sandbox.pipes import Pipe
 
 SILENT_GRACE = 1.0  # seconds that a runner without its channel has to die by itself
-DEADLINE_GRACE = 0.2  # that code has at the time limit: a container that yields keeps its variables
+DEADLINE_GRACE = 0.15  # that code has at the time limit: a container that yields keeps its variables
 WHERE_GRACE = 0.03  # that the interpreter has to tell where it is, before it is killed for its memory
 MOST_FILE_BYTES = 100 << 20  # of all files that one run leaves
 MOST_FILES = 100

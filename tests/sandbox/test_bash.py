@@ -74,3 +74,11 @@ def test_files(wing: Wing, bash: Container) -> None:
     """A file that the script leaves in $OUTPUT_DIR comes back; standard input is empty."""
     ran = wing.run("cat; echo made > $OUTPUT_DIR/f.txt", container=bash)
     assert (ran.outcome, ran.files) == ("ok", {"f.txt": b"made\n"})
+
+
+def test_a_job_in_the_background_is_not_waited_for(wing: Wing, bash: Container) -> None:
+    """A cell ends with its script, also by `exit`, though a command that it started goes on."""
+    ran = wing.run("sleep 60 & echo 1; exit 3", container=bash, timeout=20)
+    assert (ran.outcome, ran.verdict.exit_status, ran.stdout) == ("error", 3, "1\n")
+    ran = wing.run("sleep 60 & echo 2", container=bash, timeout=20)
+    assert (ran.outcome, ran.stdout) == ("ok", "2\n")

@@ -19,7 +19,7 @@ from .outbox import Inbox, Outbox
 # on stderr, which is therefore opened late; `exit` would say so, and `!` mean history.
 GREETING = """exec 2>&{stderr} {stderr}>&-; set +H +o history; exit() {{ builtin exit "$@" 2>/dev/null; }}
 """
-RUN = """. {script} </dev/null
+RUN = """. {script} </dev/null {answers}>&-
 printf '%d\\n' "$?" >&{answers}
 """
 

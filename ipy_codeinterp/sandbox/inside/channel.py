@@ -87,6 +87,10 @@ class Channel:
             os.set_inheritable(fd, False)
         self._pipes = (os.dup(1), os.dup(2))  # the code may close or redirect its own
 
+    def fileno(self) -> int:
+        """What the host's words can be waited for on."""
+        return self._in
+
     def send(self, type_: str, body: bytes = b"", **head: Any) -> None:
         text = json.dumps({"type": type_, **head}, default=str).encode()
         if len(text) > MOST_HEAD or len(body) > MOST_BODY:

@@ -9,6 +9,7 @@ import ast
 import contextlib
 import faulthandler
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from .screen import Screen, ScreenFile
 from .shell import make_shell
 
 PRELOAD = ("numpy", "pandas", "matplotlib.pyplot")
+IDLE = 0.02  # seconds without code, after which there is time to warm up
 WARM_UP = """
 import matplotlib.pyplot as plt; plt.plot([0, 1]); plt.show()
 """
@@ -73,6 +75,8 @@ class Python:
 
     def _serve(self) -> None:
         self._channel.send("ready")
+        if not select.select([self._channel.fileno()], [], [], IDLE)[0]:
+            self._shell.run_cell("print(1)", store_history=False)  # nobody waits: touch what a first cell touches
         while True:
             head, body = self._channel.receive()
             if head["type"] == "file":
