@@ -34,7 +34,10 @@ class Watch:
 
     def __init__(self, pid: int, without: int = 0) -> None:
         self.pids = [one for one in (pid, *descendants(pid)) if one != without]
-        self._ends = [(one, os.pidfd_open(one)) for one in self.pids]
+        self._ends = []
+        for one in self.pids:
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                self._ends.append((one, os.pidfd_open(one)))
 
     def survivors(self) -> list[str]:
         deadline = time.monotonic() + AGAINST_HANGS
@@ -48,7 +51,11 @@ class Watch:
 
 
 def command(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    """Empty for a process that has just ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
 
 
 def gateways() -> list[int]:
