@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +79,12 @@ class Cgroup:
     def __init__(self, folder: Path, files: Files) -> None:
         self._folder = folder
         self._files = files
+
+    def add(self, pids: Iterable[int]) -> None:
+        """Take in processes that were there before the group."""
+        for pid in pids:
+            with contextlib.suppress(OSError):  # it has ended
+                (self._folder / "cgroup.procs").write_text(str(pid))
 
     def limit(self, size: int) -> None:
         """From here on the kernel ends what would take more than `size` bytes."""

@@ -59,6 +59,8 @@ class Child:
             await self._greeted()
         finally:
             await making
+        if self._cgroup and (others := memory.tree(self.pid)[1:]):
+            await asyncio.to_thread(self._cgroup.add, others)
         self._base = memory.of_tree(self.pid)
 
     async def _make_cgroup(self) -> None:

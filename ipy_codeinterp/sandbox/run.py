@@ -85,7 +85,7 @@ class Run:
             self.over = True
             yield verdict
         finally:
-            if not self._child_lives:
+            if verdict is not None or not self._child_lives:
                 await self._end_pumps()
                 self.over = True
 

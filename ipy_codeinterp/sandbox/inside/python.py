@@ -61,6 +61,7 @@ class Python:
     def serve(self, in_fd: int, out_fd: int) -> None:
         """Run what comes in until the channel closes."""
         self._channel.attach(in_fd, out_fd)
+        self._screen.revive()
         self._interrupts.install()
         with contextlib.suppress(OSError, ValueError):
             faulthandler.register(signal.SIGUSR1, file=2, all_threads=False)  # the host asks where the code is

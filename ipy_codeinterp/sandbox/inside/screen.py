@@ -83,6 +83,10 @@ class Screen:
 
         return started
 
+    def revive(self) -> None:
+        """In a fork of the process that made this: threads stay behind."""
+        self._flusher, self._waiting = None, threading.Event()
+
     def _wake_flusher(self) -> None:
         if self._flusher is None:
             self._flusher = threading.Thread(target=self._flush_for_ever, name="flusher", daemon=True)
