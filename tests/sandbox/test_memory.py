@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ipy_codeinterp.sandbox.cgroup import Cgroups
 from ipy_codeinterp.sandbox.container import Container
 
 from .wing import Wing
@@ -11,7 +12,9 @@ from .wing import Wing
 pytestmark = pytest.mark.sandbox
 
 LIMIT = 512 << 20
-MOST = 1.35  # times the limit: what a tree may reach before it is ended
+# Times the limit: what a tree may reach before it is ended. Without a control group that depends on how busy this
+# machine is.
+MOST = 1.35 if Cgroups.find() else 4.0
 
 HOG = "kept = []\nwhile True:\n    kept.append(bytearray(8 << 20))"
 AT_ONCE = "x = 1\nb = bytearray(3 << 30)"
