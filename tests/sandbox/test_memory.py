@@ -67,7 +67,9 @@ def test_the_line_is_told(wing: Wing, fresh: Container) -> None:
     """The line that asked for too much is named when Python could still tell it, also when the host ended it."""
     ran = wing.run(HOG, container=fresh, memory=LIMIT)
     assert ran.verdict.limit and ran.verdict.limit.line == 3
-    ran = wing.run(SHARED, container=fresh, memory=LIMIT)
+    container = wing.fresh()
+    ran = wing.run(SHARED, container=container, memory=LIMIT)
+    wing.end(container)
     assert ran.verdict.limit and ran.verdict.limit.line in (3, 4, None)
     assert "most recent call first" not in ran.stderr
 
