@@ -22,8 +22,8 @@ SHARE, SHARE_OFTEN = 0.1, 0.5  # of one core that looking may take, and then
 LONGEST_PAUSE = 0.1  # seconds, whatever it costs
 NEAR = 0.5  # of the limit
 FAST = 0.05  # of the limit, between two looks
-BACKSTOP = 1.1  # times the limit: where the kernel acts by itself, should we be late
-SLACK = 8 << 20  # bytes above the limit: a process that asks for too much is told so by the kernel first
+SLACK = 48 << 20  # bytes above the limit: a process that asks for too much shall be told so by the kernel first
+BACKSTOP = 60 << 20  # bytes above the limit where the kernel acts by itself, should we be late
 KB = 1024
 SHARED_ANONYMOUS = "/dev/zero (deleted)"
 
@@ -60,7 +60,7 @@ class Watch:
     async def over(self) -> None:
         """Returns when it is too much."""
         if self._cgroup:
-            self._cgroup.limit(int(self._limit * BACKSTOP))
+            self._cgroup.limit(self._limit + BACKSTOP)
         cost = 0.0
         while True:
             often, share = (LOOK_OFTEN, SHARE_OFTEN) if self._is_urgent else (LOOK_EVERY, SHARE)
