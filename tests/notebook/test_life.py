@@ -18,6 +18,8 @@ from .kernel import Kernel, descendants, started
 
 pytestmark = [pytest.mark.kernel, pytest.mark.sandbox]
 
+LOOKS = 20
+
 HELD = """
 import contextlib, gc, json, os, threading
 gc.collect()
@@ -40,7 +42,7 @@ def test_unloading_leaves_nothing_behind(clean_environment: dict[str, str], tmp_
         _load_run_unload(kernel)
 
         assert descendants(kernel.pid) == []
-        assert _held(kernel) - before == Counter()
+        assert _stays(kernel, before) == Counter()
         assert "not found" in kernel.run("%%interp\nprint(3)").stream("stderr")
 
 
@@ -57,6 +59,16 @@ def _load_run_unload(kernel: Kernel) -> None:
 def _held(kernel: Kernel) -> Counter[str]:
     """How many of each kind of descriptor, and of each thread."""
     return Counter(json.loads(kernel.run(HELD).stream()))
+
+
+def _stays(kernel: Kernel, before: Counter[str]) -> Counter[str]:
+    """What is there beyond `before`, and still there at a later look: a database in use opens its folder in passing."""
+    more = _held(kernel) - before
+    for _ in range(LOOKS):
+        if not more:
+            break
+        more &= _held(kernel) - before
+    return more
 
 
 def test_run_all_works_beside_the_original_nest_asyncio(clean_environment: dict[str, str], tmp_path: Path) -> None:

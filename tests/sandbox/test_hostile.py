@@ -42,7 +42,7 @@ MB = 1 << 20
 SMALL = 512 * MB
 # What a tree may reach. Without a control group that depends on how busy this machine is.
 OVERSHOOT = 1.35 if Cgroups.find() else 4.0
-COARSE = OVERSHOOT + 0.4  # where only counters of the whole machine show it
+COARSE = OVERSHOOT + 0.65  # where only counters of the whole machine show it, and so what others do meanwhile
 MOST_PROCESSES = 128
 BESIDES = 8  # processes and threads that are the container's own
 TMP, SHM = 256 * MB, 64 * MB
@@ -129,12 +129,16 @@ def status_of(pid: int) -> dict[str, str]:
 
 
 class Held(threading.Thread):
-    """The most memory that the processes of one name held together, as the kernel counts it."""
+    """The most memory that the processes of one name held together, as the kernel counts it.
 
-    def __init__(self, mark: str) -> None:
+    With `everywhere` also what belongs to no process, of the whole machine.
+    """
+
+    def __init__(self, mark: str, *, everywhere: bool = False) -> None:
         super().__init__(daemon=True)
         self.peak = 0
         self._mark = mark
+        self._everywhere = everywhere
         self._over = threading.Event()
         self._others: set[str] = set()
         self._ours: set[str] = set()
@@ -169,7 +173,8 @@ class Held(threading.Thread):
                 self._ours.discard(pid)
         if private and not self._alone:
             self._alone = private[0]
-        return self._alone + sum(max(0, p - self._alone) for p in private) + max(0, _common() - self._common)
+        common = max(0, _common() - self._common) if self._everywhere else 0
+        return self._alone + sum(max(0, p - self._alone) for p in private) + common
 
 
 def _common() -> int:
@@ -565,7 +570,7 @@ def test_memory_is_bounded_between_runs(wing: Wing, fresh: Container, mark: str)
 @every(hostile.HIDES_MEMORY)
 def test_memory_of_no_process_is_bounded(wing: Wing, fresh: Container, program: Program, mark: str) -> None:
     """What belongs to no process, or is not counted as its own, is refused or ended at the limit too."""
-    with Held(mark) as held:
+    with Held(mark, everywhere=True) as held:
         ran = wing.run(program.text(mark=mark), container=fresh, memory=SMALL)
         wing.end(fresh)
     assert held.peak <= COARSE * SMALL
@@ -768,13 +773,14 @@ def _is_json(value: Any) -> bool:
     return True
 
 
-# What a process writes past the frames carries no number of a run, and what a thread prints has the one of now.
+# What a process writes past the frames carries no number of a run.
+ON_TIME = ("a thread", "atexit")
 LATE = pytest.mark.xfail(reason="output that is made during the next run is shown as its own", strict=False)
 
 
 @pytest.mark.parametrize(
     "program",
-    [pytest.param(each, marks=LATE if name != "atexit" else ()) for name, each in hostile.PRINTS_LATE.items()],
+    [pytest.param(each, marks=LATE if name not in ON_TIME else ()) for name, each in hostile.PRINTS_LATE.items()],
     ids=hostile.PRINTS_LATE.keys(),
 )
 def test_late_output_is_nobodys(wing: Wing, fresh: Container, program: Program) -> None:

@@ -100,6 +100,7 @@ class Python:
             os._exit(self._exit_status(status))
         self._outbox.send(self._channel)
         self._channel.run = None
+        self._screen.drop()
         self._channel.send("done", run=head["run"], status=status, exit_status=self._exit_status(status))
 
     def _set_figures(self, kind: str, dpi: float | None) -> None:

@@ -33,9 +33,9 @@ class Screen:
         self._forked = False
 
     def write(self, name: str, text: str) -> None:
-        if self._is_late():
-            return
         with self._interrupts.held(), self._lock:
+            if self._is_late():
+                return
             self._pieces.append((name, text))
             self._size += len(text)
         wait = 0 if self._forked else FLUSH_EVERY
@@ -45,9 +45,11 @@ class Screen:
             self._wake_flusher()
 
     def _is_late(self) -> bool:
-        """Whether this is a thread of an earlier run: what it says belongs to no cell that is running."""
-        run = getattr(threading.current_thread(), RUN, self._channel.run)
-        return bool(run != self._channel.run)
+        """Whether no run is there, or this is a thread of an earlier one: what it says belongs to no cell."""
+        if self._forked:
+            return False
+        run = self._channel.run
+        return run is None or bool(getattr(threading.current_thread(), RUN, run) != run)
 
     def marked(self, start: Any) -> Any:
         """`start` starts a thread: it belongs to the run in which it is started."""
@@ -66,6 +68,11 @@ class Screen:
             for name, text in _joined(pieces):
                 for start in range(0, len(text), PIECE):
                     self._put(name, text[start : start + PIECE].encode("utf-8", "replace"))
+
+    def drop(self) -> None:
+        """Forget what was printed after the last flush: the run that it belonged to is over."""
+        with self._interrupts.held(), self._lock:
+            self._pieces, self._size = [], 0
 
     def _put(self, name: str, text: bytes) -> None:
         if self._forked:
