@@ -25,6 +25,7 @@ from ipy_codeinterp.sandbox.pool import IDLE_EXPIRY
 log = logging.getLogger(__name__)
 PING_EVERY = 15.0  # seconds of silence
 MOST_BODY = 128 << 20
+MOST_TOGETHER = 16  # events in one write
 LONG = 1 << 20  # characters: more than this is not scanned on the event loop
 MOST_TIMEOUT = 24 * 3600.0
 NO_MODEL = "no model here: send code"
@@ -133,21 +134,32 @@ async def _stream(
         headers={**_headers(), "Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
     )
     await response.prepare(request)
+    said = [*map(sse.encode, messages.encode_start(envelope))]
     try:
-        await response.write(b"".join(map(sse.encode, messages.encode_start(envelope))))
         async with _pinging(response):
+            if not passage.ahead:
+                await _written(response, said)
             async for event in events:
                 if envelope.extended:
-                    await response.write(sse.encode(messages.encode_output(event)))
-        await response.write(b"".join(map(sse.encode, messages.encode_end(envelope, passage.ran))))
+                    said.append(sse.encode(messages.encode_output(event)))
+                if not passage.ahead or len(said) > MOST_TOGETHER:  # what is here already travels together
+                    await _written(response, said)
+        said += map(sse.encode, messages.encode_end(envelope, passage.ran))
     except ConnectionError:
         raise
     except Exception as error:  # the status has been sent: what went wrong is the stream's last word
         log.exception("a stream failed")
-        said = messages.encode_error("api_error", f"{type(error).__name__}: {error}", envelope.message_id)
-        await response.write(sse.encode(said))
-    await response.write_eof()
+        said.append(
+            sse.encode(messages.encode_error("api_error", f"{type(error).__name__}: {error}", envelope.message_id))
+        )
+    await response.write_eof(b"".join(said))
     return response
+
+
+async def _written(response: web.StreamResponse, said: list[bytes]) -> None:
+    if said:
+        await response.write(b"".join(said))
+        said.clear()
 
 
 @contextlib.asynccontextmanager

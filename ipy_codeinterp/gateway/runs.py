@@ -132,6 +132,11 @@ class Passage:
                 yield event
 
     @property
+    def ahead(self) -> bool:
+        """Whether the next event is here already."""
+        return self._place.container.ahead
+
+    @property
     def ran(self) -> Ran:
         assert self._verdict is not None, "only at the end"
         verdict, outputs = self._verdict, self._collector.outputs

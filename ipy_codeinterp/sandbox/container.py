@@ -24,6 +24,7 @@ class Container:
         self._numbers = itertools.count(1)
         self._lock = asyncio.Lock()
         self._settling: asyncio.Task[None] | None = None
+        self._run: Run | None = None
         self._status: int | None = None
         self._why_gone = "its interpreter died"
         self.last_used = time.monotonic()
@@ -44,6 +45,11 @@ class Container:
     def busy(self) -> bool:
         return self._lock.locked()
 
+    @property
+    def ahead(self) -> bool:
+        """Whether the next event of the run that is going on is here already."""
+        return self._run is not None and self._run.ahead
+
     def outgrew(self) -> bool:
         """Whether what its last run left behind takes more memory than that run was allowed."""
         limit = self._last_memory
@@ -60,7 +66,7 @@ class Container:
             self._lock.release()
             raise ContainerGone(self._why_gone)
         self._last_memory = job.memory
-        run = Run(self._child, job, next(self._numbers))
+        run = self._run = Run(self._child, job, next(self._numbers))
         try:
             async with contextlib.aclosing(run.events()) as events:
                 async for event in events:

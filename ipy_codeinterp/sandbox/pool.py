@@ -23,6 +23,8 @@ SLOW_SIZE = 2  # of those that cost a second and their own memory each
 IDLE_EXPIRY = 30 * 60.0  # seconds
 MOST_KEPT = 16
 SWEEP_EVERY = 2.0
+REFILL_AFTER = 0.02  # seconds that a run has to itself
+QUIET = 0.1  # seconds without a request, after which there is no hurry
 SHRINK_AFTER = 60.0  # seconds without a request
 MOST_REMEMBERED = 1000
 AHEAD = "python"  # the language that waits from the beginning
@@ -96,13 +98,15 @@ class Pool:
             return await self._started(language, memory, extras)
         if language in PROGRAMS:
             self._memory[language] = memory
-        self._asked[language] = time.monotonic()
+        now = time.monotonic()
+        is_quiet, self._asked[language] = now - self._asked.get(language, 0) > QUIET, now
         ready = self._ready.setdefault(language, deque())
         while ready:
             container = ready.popleft()
             if container.alive and container.memory == self._memory.get(language):
                 container.warm = True
-                self._refill(language)
+                delay = REFILL_AFTER if ready and is_quiet else 0.0
+                asyncio.get_running_loop().call_later(delay, self._refill, language)
                 return container
             self.end(container)
         self._grow(language)

@@ -58,6 +58,11 @@ class Run:
         self._begun = asyncio.Event()
         self._started = time.monotonic()
 
+    @property
+    def ahead(self) -> bool:
+        """Whether more has come already than was asked for."""
+        return not self._queue.empty()
+
     async def events(self) -> AsyncGenerator[Event]:
         verdict = None if await self._sent() else await self._time_is_up()
         self._started = time.monotonic()

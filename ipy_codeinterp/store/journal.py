@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -24,7 +24,7 @@ def insert(connection: sqlite3.Connection, execution: Execution, result: Result)
             datetime.now(UTC).isoformat(),
             result.offer,
             result.outcome,
-            json.dumps(asdict(execution), default=str),
+            json.dumps(execution, default=_plain),
             encode(result),
         ),
     )
@@ -38,11 +38,8 @@ def find(connection: sqlite3.Connection, id: str) -> Result | None:
 
 def encode(result: Result) -> str:
     """A Result as JSON text."""
-    content = {f.name: getattr(result, f.name) for f in fields(Result)}
-    for name in ("limit", "usage", "cost", "timings"):
-        content[name] = asdict(content[name]) if content[name] is not None else None
-    content["parts"] = [_part(part) for part in result.parts]
-    return json.dumps(content, default=str)
+    content = {**_plain(result), "parts": [_part(part) for part in result.parts]}
+    return json.dumps(content, default=_plain)
 
 
 def decode(text: str) -> Result:
@@ -58,10 +55,17 @@ def decode(text: str) -> Result:
     return Result(**content)
 
 
+def _plain(value: object) -> Any:
+    """One level of what JSON does not know: `asdict` would copy everything below it as well."""
+    if is_dataclass(value):
+        return {f.name: getattr(value, f.name) for f in fields(value)}
+    return str(value)
+
+
 def _part(part: Text | Step) -> dict[str, Any]:
     if isinstance(part, Text):
         return {"type": "text", "text": part.text}
-    content = {f.name: getattr(part, f.name) for f in fields(Step)}
+    content = _plain(part)
     content["outputs"] = [to_nbformat(output) for output in part.outputs]
     content["files"] = [{"name": f.name, "sha256": f.sha256, "size": f.size, "id": f.id} for f in part.files]
     return {"type": "step", **content}
