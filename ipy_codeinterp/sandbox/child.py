@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from ipy_codeinterp.errors import SandboxError
 from ipy_codeinterp.sandbox import frames, memory
 from ipy_codeinterp.sandbox.cgroup import Cgroup, Cgroups
+from ipy_codeinterp.sandbox.network import Way
 from ipy_codeinterp.sandbox.pipes import Ends, Pipe
 
 MOST_TURNS = 1000  # of the event loop that a pipe's bytes wait for frames
@@ -50,6 +51,7 @@ class Child:
         self._process = process
         self._ends = ends
         self._in_frame = False
+        self.way: Way | None = None  # to the network, where it was given one
         self._base = 0  # bytes that it holds before it runs anything
 
     async def ready(self) -> None:
@@ -120,6 +122,8 @@ class Child:
         status = await self.status()
         self._ends.close()
         self._process.close()
+        if self.way:
+            await self.way.closed()
         if self._cgroup:
             self._cgroup.close()
         return status

@@ -82,6 +82,7 @@ class Bubblewrap:
     forks: bool = False  # whether a zygote may make namespaces of its own here
     folders: tuple[Path, ...] = ()  # of the user's, to be read where they lie
     packages: Path | None = None  # installed for this run
+    network: bool = False  # whether it will have one; bubblewrap itself never gives it
 
     name: str = "bubblewrap"
 
@@ -115,6 +116,7 @@ class Bubblewrap:
             *mounts.caches(self.environment, self.scratch),
             *mounts.of_folders(self.folders),
             *mounts.of_packages(self.packages),
+            *(mounts.of_network(self.scratch) if self.network else ()),
             *mounts.set_variables(mounts.variables(self.environment, self.scratch)),
             *("--chdir", mounts.INPUT),
         ]

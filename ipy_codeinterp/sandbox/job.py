@@ -20,22 +20,25 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What a container has beyond the others: folders of the user's to read, packages installed for it."""
+    """What a container has beyond the others: folders of the user's to read, packages installed for it, a network."""
 
     folders: tuple[Path, ...] = ()
     packages: tuple[str, ...] = ()
+    network: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.folders or self.packages)
+        return bool(self.folders or self.packages or self.network)
 
     def __str__(self) -> str:
         """As a Result says it: nothing for nothing."""
         mounted = (f"+mount {folder}" for folder in self.folders)
-        return " ".join([*mounted, *(f"+with {package}" for package in self.packages)])
+        network = ["+network"] if self.network else []
+        return " ".join([*mounted, *(f"+with {package}" for package in self.packages), *network])
 
     def covers(self, wanted: Extras) -> bool:
         """Whether all that is wanted is there."""
-        return set(wanted.folders) <= set(self.folders) and set(wanted.packages) <= set(self.packages)
+        has_files = set(wanted.folders) <= set(self.folders) and set(wanted.packages) <= set(self.packages)
+        return has_files and (self.network or not wanted.network)
 
 
 NOTHING_MORE = Extras()

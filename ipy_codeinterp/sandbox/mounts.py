@@ -18,6 +18,8 @@ PACKAGES = f"{HOUSE}/packages"
 INPUT = "/tmp/input"
 OUTPUT = "/tmp/output"
 COVERED = ("/tmp", "/dev/shm")
+# Where distributions keep the certificates that everybody may read.
+CERTIFICATES = ("/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs", "/etc/pki/ca-trust/extracted")
 READ_ONLY = ("--remount-ro", "/dev", "--remount-ro", "/")
 INLINE = "module://matplotlib_inline.backend_inline"
 # A library that starts a thread per core would spend the memory limit on their stacks before it computes.
@@ -75,6 +77,16 @@ def of_folders(folders: Iterable[Path]) -> list[str]:
 def of_packages(folder: Path | None) -> list[str]:
     """Packages that were installed for a run, before those of the environment."""
     return ["--ro-bind", str(folder), PACKAGES, "--setenv", "PYTHONPATH", PACKAGES] if folder else []
+
+
+def of_network(scratch: Scratch) -> list[str]:
+    """What programs look for before they speak to anybody: a resolver, names of ports, whom to trust."""
+    mounts: list[str] = []
+    for name in ("hosts", "resolv.conf"):
+        mounts += ["--ro-bind", str(scratch.stub(name)), f"/etc/{name}"]
+    for place in ("/etc/services", *CERTIFICATES):
+        mounts += [*parents(Path(place)), "--ro-bind", place, place] if os.path.exists(place) else []
+    return mounts
 
 
 def caches(environment: Environment, scratch: Scratch) -> list[str]:

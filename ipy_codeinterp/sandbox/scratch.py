@@ -9,16 +9,20 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from ipy_codeinterp.sandbox.environment import Environment
+from ipy_codeinterp.sandbox.way import RESOLVER
 
 STUBS = {
     "empty": "",
     "passwd": "root:x:0:0::/:/usr/sbin/nologin\nnobody:x:65534:65534::/tmp:/usr/sbin/nologin\n",
     "group": "root:x:0:\nnogroup:x:65534:\n",
+    "hosts": "127.0.0.1 localhost\n",
+    "resolv.conf": f"nameserver {socket.inet_ntoa(RESOLVER)}\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 }
 WARM_UP = """

@@ -10,13 +10,13 @@ from dataclasses import replace
 from typing import Protocol
 
 from ipy_codeinterp.errors import SandboxError
-from ipy_codeinterp.sandbox import environment
+from ipy_codeinterp.sandbox import environment, network
 from ipy_codeinterp.sandbox.cgroup import Cgroups
 from ipy_codeinterp.sandbox.child import Child, warmed
 from ipy_codeinterp.sandbox.isolation import Bubblewrap, Isolation
 from ipy_codeinterp.sandbox.job import NOTHING_MORE, Extras
 from ipy_codeinterp.sandbox.packages import installed
-from ipy_codeinterp.sandbox.spawn import spawn
+from ipy_codeinterp.sandbox.spawn import only_child, spawn
 from ipy_codeinterp.sandbox.zygote import Zygote
 
 LOOK_EVERY = 1.0  # seconds between looks at whether the environment has changed
@@ -56,18 +56,39 @@ class Programs:
         isolation = self._isolation
         if extras and isinstance(isolation, Bubblewrap):
             packages = await installed(isolation, extras.packages) if extras.packages else None
-            isolation = replace(isolation, folders=extras.folders, packages=packages)
+            isolation = replace(isolation, folders=extras.folders, packages=packages, network=extras.network)
+        helper = network.helper() if isinstance(isolation, Bubblewrap) and isolation.network else None
         async with self._at_once:
             try:
-                return await warmed(await spawn(isolation, language, memory, self._cgroups))
+                return await self._started(isolation, language, memory, helper)
             except SandboxError:  # killed from outside, say: once is no reason to give up
-                return await warmed(await spawn(isolation, language, memory, self._cgroups))
+                return await self._started(isolation, language, memory, helper)
+
+    async def _started(
+        self, isolation: Isolation, language: str, memory: int | None, helper: network.Helper | None
+    ) -> Child:
+        child = await warmed(await spawn(isolation, language, memory, self._cgroups))
+        return await networked(child, helper) if helper else child
 
     async def tidy(self) -> None:
         pass
 
     async def close(self) -> None:
         pass
+
+
+async def networked(child: Child, helper: network.Helper) -> Child:
+    """`child`, once it has a network. One that cannot have it is ended."""
+    try:
+        init = only_child(child.pid)
+        if init is None:
+            raise SandboxError("the sandbox ended before it had a network")
+        child.way = await network.opened(helper, child.pid, init)
+    except BaseException:
+        child.kill()
+        await child.closed()
+        raise
+    return child
 
 
 class Forks:
