@@ -4,13 +4,20 @@ InterpError                     .hint says what to do next      .transient says 
 ├── InvalidInput                what was given cannot be run
 │   ├── NothingToRun            blank, or only comments
 │   ├── UnknownName             no such model, language, setting: names the nearest
-│   └── BadAttachment           a file that cannot be attached
+│   ├── BadAttachment           a file that cannot be attached
+│   └── BadRecording            a folder that holds no recording we can read
 ├── NotAllowed                  consent or configuration forbids it
-├── ProviderError               .provider .status .param .request_id
+│   ├── ReplayMiss              a replay was asked for what was not recorded
+│   └── OverBudget              it could cost more than is left
+├── NoOffer                     nobody can do it, or all have given up: .reasons by offer
+├── DeadlineExceeded            the time for the whole call is over
+├── ProviderError               .provider .status .param .request_id .retry_after .should_retry .may_have_run
 │   ├── AuthenticationFailed    401, 403
+│   ├── QuotaExceeded           402, 429 that no waiting mends: no credit, no quota
 │   ├── Rejected                400, 404, 413: our request was wrong
+│   │   └── TooLarge            more tokens than the limit ever lets through
 │   ├── BadReply                their reply was not the wire format
-│   ├── Overloaded              429, 5xx                                      transient
+│   ├── Overloaded              408, 409, 429, 5xx                            transient
 │   └── Unreachable             no connection, or lost before the reply       transient
 ├── SandboxError
 │   ├── NoIsolation             this machine cannot isolate: nothing was run
@@ -25,7 +32,7 @@ The user's code raising is a Result, not an exception: `CodeError` exists so tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class InterpError(Exception):
@@ -63,12 +70,40 @@ class BadAttachment(InvalidInput):
     """A file that cannot be attached."""
 
 
+class BadRecording(InvalidInput):
+    """A folder that holds no recording, or one that cannot be read."""
+
+
 class NotAllowed(InterpError):
     """Consent or configuration forbids it."""
 
 
+class ReplayMiss(NotAllowed):
+    """A replay runs nothing, and this was not recorded; the hint shows what comes nearest, and what differs."""
+
+
+class OverBudget(NotAllowed):
+    """What it could cost is more than is left of a budget."""
+
+
+class NoOffer(InterpError):
+    """Nobody can do it, or all have given up. `reasons` says why, by offer."""
+
+    def __init__(self, message: str, *, hint: str = "", reasons: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.reasons = dict(reasons or {})
+
+
+class DeadlineExceeded(InterpError):
+    """The time for the whole call, with its waiting and its retries, is over."""
+
+
 class ProviderError(InterpError):
-    """The provider did not give a reply we can use."""
+    """The provider did not give a reply we can use.
+
+    `retry_after` is the seconds it asks us to wait, `should_retry` what it says of trying again (None: nothing), and
+    `may_have_run` whether it may have begun to work, and to bill, before it failed.
+    """
 
     def __init__(
         self,
@@ -79,8 +114,14 @@ class ProviderError(InterpError):
         status: int | None = None,
         param: str | None = None,
         request_id: str | None = None,
+        retry_after: float | None = None,
+        should_retry: bool | None = None,
+        may_have_run: bool = False,
     ) -> None:
         super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+        self.should_retry = should_retry
+        self.may_have_run = may_have_run
         self.provider = provider
         self.status = status
         self.param = param  # which part of the request is wrong
@@ -91,8 +132,16 @@ class AuthenticationFailed(ProviderError):
     """The provider refused the key."""
 
 
+class QuotaExceeded(ProviderError):
+    """The account has no credit or quota left: waiting does not mend it."""
+
+
 class Rejected(ProviderError):
     """The provider says our request is wrong."""
+
+
+class TooLarge(Rejected):
+    """It asks for more than the provider's limit ever lets through."""
 
 
 class BadReply(ProviderError):

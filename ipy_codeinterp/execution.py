@@ -58,6 +58,7 @@ class Execution:
     figure_dpi: float | None = None
     mounts: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
+    network: bool = False
 
     @property
     def key(self) -> str:
@@ -72,6 +73,7 @@ class Execution:
             "figure_dpi",
             "mounts",
             "packages",
+            "network",
         ):  # came later: keys that are known already stay what they are
             if content[name] == type(self).__dataclass_fields__[name].default:
                 del content[name]
@@ -80,8 +82,8 @@ class Execution:
 
     @property
     def repeatable(self) -> bool:
-        """Whether running it again starts from the same state: without a container, and seeing nothing of ours."""
-        return self.container is None and not self.mounts
+        """Whether running it again starts from the same state: without a container, seeing nothing outside it."""
+        return self.container is None and not self.mounts and not self.network
 
 
 # --- what code produced ---------------------------------------------------------------------------
@@ -122,7 +124,7 @@ Output = Stream | Display | Error
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """The run has entered a phase: `connecting`, `queued`, `running`, `transferring`."""
+    """The run has entered a phase: `connecting`, `queued`, `waiting` (to try again), `running`, `transferring`."""
 
     name: str
 
@@ -208,12 +210,17 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """USD. `billed` is what the account is charged, `listed` what the tokens cost at list price."""
+    """USD. `billed` is what the account is charged, `listed` what the tokens cost at list price.
+
+    `avoided` is what it would have been billed: set where the Result was served from what somebody had paid before.
+    """
 
     billed: Decimal | None = None
     listed: Decimal | None = None
     estimated: bool = False
     price: str | None = None  # whose price, and of which day
+    avoided: Decimal | None = None
+    items: Mapping[str, Decimal] = field(default_factory=dict)  # what was billed, by line
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +230,9 @@ class Timings:
     queue: float | None = None
     connect: float | None = None
     first_byte: float | None = None
+    model: float | None = None
     execution: float | None = None
+    transfer: float | None = None
     total: float | None = None
 
 
@@ -268,6 +277,7 @@ class Result:
     container_new: bool | None = None
     isolation: str | None = None
     warm: bool | None = None
+    why: str | None = None  # this offer, where there were others
     native: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -36,9 +36,29 @@ class Price:
 
     def of(self, usage: Usage) -> Decimal | None:
         """What the tokens cost; None when their number is unknown."""
-        if usage.input_tokens is None or usage.output_tokens is None:
-            return None
-        return (usage.input_tokens * self.input + usage.output_tokens * self.output) / MILLION
+        return sum(self.items(usage).values(), Decimal(0)) if _is_known(usage) else None
+
+    def items(self, usage: Usage) -> dict[str, Decimal]:
+        """The same by line."""
+        lines = (("input", usage.input_tokens, self.input), ("output", usage.output_tokens, self.output))
+        return {name: tokens * price / MILLION for name, tokens, price in lines if tokens is not None}
+
+
+def _is_known(usage: Usage) -> bool:
+    return usage.input_tokens is not None and usage.output_tokens is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a provider lets an account do: at once, and in any `window` of seconds. None is no limit."""
+
+    concurrency: int | None = None
+    requests: int | None = None
+    tokens: int | None = None
+    window: float = 60.0
+
+
+NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +81,35 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A model at a provider, written `claude@local`. `listed` is whose list price its tokens are shown at."""
+    """A model at a provider, written `claude@local`.
+
+    `listed` is whose list price its tokens are shown at, `price` what the account is billed (None: nothing),
+    `most_tokens` what one reply may hold, and `limits` what the provider lets its account do.
+    """
 
     model: str
     provider: str
     timeout: float
     memory: int
-    listed: Model | None
+    listed: Model | None = None
+    price: Price | None = None
+    most_tokens: int = 8192
+    limits: Limits = NO_LIMITS
+    languages: tuple[str, ...] = ()  # none named: all of ours
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is the sandbox on this machine."""
+        return self.provider == LOCAL
 
     def __str__(self) -> str:
         return f"{self.model}@{self.provider}"
 
     def cost(self, usage: Usage) -> Cost:
         """What `usage` costs here: nothing is billed on this machine, the list price is what a vendor would take."""
+        if self.price:
+            amount, stated = self.price.of(usage), f"{self.model}, {self.price.source}, {self.price.checked}"
+            return Cost(amount, amount, usage.estimated, stated, items=self.price.items(usage))
         if self.listed is None:
             return Cost(billed=Decimal(0))
         price = self.listed.price

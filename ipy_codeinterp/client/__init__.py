@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 
 from ipy_codeinterp.catalog import Offer
-from ipy_codeinterp.client.account import Account
-from ipy_codeinterp.client.chain import Emit, Run, compose
+from ipy_codeinterp.client.account import Account, Funds, Served
+from ipy_codeinterp.client.cache import DEFAULT_SHARING, Cache, Sharing
+from ipy_codeinterp.client.chain import Emit, Handler, Middleware, Run, compose
+from ipy_codeinterp.client.coalesce import Coalesce
 from ipy_codeinterp.client.converse import Converse, Ids
 from ipy_codeinterp.client.journal import Journal
+from ipy_codeinterp.client.limit import Limit
+from ipy_codeinterp.client.replay import Record, Recorder
+from ipy_codeinterp.client.retry import DEFAULT_RETRY, Retry, RetryPolicy, in_time
+from ipy_codeinterp.client.route import Route, Rules
 from ipy_codeinterp.client.transport import Endpoint, Transport
+from ipy_codeinterp.errors import StoreError
 from ipy_codeinterp.execution import Execution, Result
-from ipy_codeinterp.store.database import Database
-from ipy_codeinterp.store.ledger import Attempt
+from ipy_codeinterp.store.database import Database, reading
+from ipy_codeinterp.store.ledger import Attempt, Origin
+from ipy_codeinterp.store.tracks import Track, track
 
-__all__ = ["Client", "Ids"]
+__all__ = ["Client", "Ids", "Policies"]
+
+NO_LABELS: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """What a client goes by. What may change while it lives is asked each time."""
+
+    retry: RetryPolicy = DEFAULT_RETRY
+    sharing: Sharing = DEFAULT_SHARING
+    rules: Callable[[], Rules] = Rules
+    funds: Callable[[], Funds] = Funds
+    origin: Callable[[], Origin] = Origin
+    recorder: Recorder | None = None
+
+
+DEFAULT = Policies()
 
 
 class Client:
@@ -22,19 +52,82 @@ class Client:
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[Endpoint]],
+        connect: Callable[[str], Awaitable[Endpoint]],
         database: Database,
         settled: Callable[[Attempt], None],
         ids: Ids | None = None,
+        policies: Policies = DEFAULT,
     ) -> None:
         self.transport = Transport(connect)
         self.ids = ids or Ids()
-        middlewares = (Journal(database), Converse(self.transport, self.ids), Account(database, settled))
+        self._database = database
+        self._limit = Limit(database)
+        middlewares: tuple[Middleware, ...] = (
+            *_of_a_recording(policies.recorder, self.transport),
+            Journal(database),
+            within_deadline,
+            Served(database, policies.origin),
+            Cache(database, policies.sharing),
+            Coalesce(policies.sharing),
+            Route(policies.rules, self._tracks, chance=random.random),
+            Converse(self.transport, self.ids),
+            Retry(policies.retry),
+            self._limit,
+            Account(database, settled, policies.origin, policies.funds),
+        )
         self._handler = compose(middlewares, self.transport.send)
 
-    async def execute(self, execution: Execution, offer: Offer, emit: Emit) -> Result:
-        """Pass `execution` through the chain; its events go to `emit` while it runs."""
-        return await self._handler(Run(execution, offer, emit))
+    async def execute(
+        self,
+        execution: Execution,
+        offer: Offer,
+        emit: Emit,
+        *,
+        deadline: float | None = None,
+        max_cost: Decimal | None = None,
+        labels: Mapping[str, str] = NO_LABELS,
+        use_cache: bool = True,
+        policy: str | None = None,
+        critical: bool = False,
+    ) -> Result:
+        """Pass `execution` through the chain; its events go to `emit` while it runs.
+
+        `deadline` is the seconds that all of it may take, `max_cost` the USD that all its attempts may cost.
+        """
+        run = Run(
+            execution,
+            offer,
+            emit,
+            max_cost=max_cost,
+            labels=labels,
+            use_cache=use_cache,
+            policy=policy,
+            critical=critical,
+        )
+        run.deadline = None if deadline is None else run.started + deadline
+        return await self._handler(run)
 
     async def close(self) -> None:
+        await self._limit.close()
         await self.transport.close()
+
+    async def _tracks(self, offers: Sequence[Offer]) -> dict[str, Track]:
+        """What the ledger knows of `offers`; nothing where it cannot be read."""
+
+        def read() -> dict[str, Track]:
+            with reading(self._database.path) as connection:
+                return {str(o): track(connection, o.provider, o.model) for o in offers} if connection else {}
+
+        with contextlib.suppress(StoreError):
+            return await asyncio.to_thread(read)
+        return {}
+
+
+async def within_deadline(run: Run, handler: Handler) -> Result:
+    """Middleware: waiting for a turn, for another's flight or for an upload takes of the call's time, too."""
+    async with in_time(run):
+        return await handler(run)
+
+
+def _of_a_recording(recorder: Recorder | None, transport: Transport) -> tuple[Middleware, ...]:
+    return (Record(recorder, transport.download),) if recorder else ()

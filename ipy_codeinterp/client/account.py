@@ -1,36 +1,75 @@
-"""The ledger's place in the chain: each attempt is noted before it is made, and settled whatever comes of it."""
+"""The ledger's place in the chain: each attempt is noted before it is made, and settled whatever comes of it.
+
+What an attempt can cost at worst is held against the budgets in the same transaction that notes it, so that calls that
+start together cannot spend the same dollar twice.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from ipy_codeinterp.client.chain import Handler, Run
-from ipy_codeinterp.errors import ProviderError
+from ipy_codeinterp.errors import InterpError, OverBudget, ProviderError, StoreError
 from ipy_codeinterp.execution import Cost, Outcome, Result, Usage
-from ipy_codeinterp.store import ledger
-from ipy_codeinterp.store.database import Database
-from ipy_codeinterp.store.ledger import Attempt
+from ipy_codeinterp.store import ledger, schema
+from ipy_codeinterp.store.database import Database, Work
+from ipy_codeinterp.store.ledger import Attempt, Budgets, Origin
+
+NOTHING = Cost(billed=Decimal(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Funds:
+    """What may be spent, USD: by the session, and in a day by all sessions of this user."""
+
+    session: Decimal | None = None
+    day: Decimal | None = None
+
+    def budgets(self, attempt: Attempt) -> Budgets:
+        """By scope, those that there are."""
+        amounts = zip(attempt.scopes, (self.session, self.day), strict=True)
+        return {scope: amount for scope, amount in amounts if amount is not None}
 
 
 class Account:
-    """Middleware. `settled` is called with each attempt that has ended."""
+    """Middleware. `settled` is called with each attempt that has ended; `funds` is asked each time."""
 
-    def __init__(self, database: Database, settled: Callable[[Attempt], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settled: Callable[[Attempt], None],
+        origin: Callable[[], Origin] = Origin,
+        funds: Callable[[], Funds] = Funds,
+    ) -> None:
         self._database = database
         self._settled = settled
+        self._origin = origin
+        self._funds = funds
+        self._spare: sqlite3.Connection | None = None
 
     async def __call__(self, run: Run, handler: Handler) -> Result:
-        attempt = Attempt.begun(f"att_{secrets.token_hex(8)}", run.id, run.offer.provider, run.offer.model)
-        self._database.write(lambda connection: ledger.reserve(connection, attempt))
+        attempt = Attempt.begun(
+            f"att_{secrets.token_hex(8)}",
+            run.id,
+            run.offer.provider,
+            run.offer.model,
+            origin=replace(self._origin(), labels=run.labels),
+            reserved=run.offer.cost(run.worst_case).billed,
+        )
+        write = await self._reserve(run, attempt)
+        run.attempt_id = attempt.id
         run.attempts += 1
         told_before = len(run.request_ids)
         started = time.monotonic()
         outcome: Outcome | None = None  # no reply
-        usage, cost = Usage(), Cost()
+        usage, cost = Usage(), NOTHING
         try:
             result = await handler(run)
             outcome, usage = result.outcome, result.usage
@@ -40,19 +79,75 @@ class Account:
             outcome, cost = "cancelled", run.offer.cost(Usage())
             raise
         except Exception as error:
-            cost = run.offer.cost(Usage())
+            if not isinstance(error, InterpError) or getattr(error, "may_have_run", False):
+                cost = run.offer.cost(Usage())
             if isinstance(error, ProviderError):
                 error.provider = run.offer.provider
                 run.request_ids += (error.request_id,) if error.request_id else ()
             raise
         finally:
-            request_id = next(iter(run.request_ids[told_before:]), None)
-            self._settle(
-                attempt.settled(
-                    outcome=outcome, seconds=time.monotonic() - started, usage=usage, cost=cost, request_id=request_id
-                )
+            run.spent += cost.billed if cost.billed is not None else attempt.reserved or 0
+            attempt = attempt.settled(
+                outcome=outcome,
+                seconds=time.monotonic() - started,
+                usage=usage,
+                cost=cost,
+                timings=run.timings,
+                request_id=next(iter(run.request_ids[told_before:]), None),
             )
+            write(lambda connection: ledger.settle(connection, attempt))
+            self._settled(attempt)
 
-    def _settle(self, attempt: Attempt) -> None:
-        self._database.write(lambda connection: ledger.settle(connection, attempt))
-        self._settled(attempt)
+    async def _reserve(self, run: Run, attempt: Attempt) -> Callable[[Work], object]:
+        """Note the attempt; returns what is to write how it ends. Raises `OverBudget`."""
+        _check_call(run, attempt)
+        budgets = self._funds().budgets(attempt)
+        work: Work = lambda connection: ledger.reserve(connection, attempt, budgets)  # noqa: E731
+        written = self._database.write(work)
+        if not attempt.reserved:  # what costs nothing does not wait to be told that there is enough
+            return self._database.write
+        try:
+            await asyncio.wrap_future(written)
+        except StoreError:  # the run goes on: the budget is this process's alone then
+            self._spare = self._spare or _in_memory()
+            work(self._spare)
+            return lambda work: work(self._spare) if self._spare else None
+        except asyncio.CancelledError:
+            nothing = attempt.settled(outcome="cancelled", cost=NOTHING)
+            self._database.write(lambda connection: ledger.settle(connection, nothing))
+            raise
+        return self._database.write
+
+
+class Served:
+    """Middleware around those that serve again what was paid for: the ledger keeps what that avoided."""
+
+    def __init__(self, database: Database, origin: Callable[[], Origin] = Origin) -> None:
+        self._database = database
+        self._origin = origin
+
+    async def __call__(self, run: Run, handler: Handler) -> Result:
+        result = await handler(run)
+        if result.source in ("cache", "shared"):
+            origin = replace(self._origin(), labels=run.labels)
+            attempt = Attempt.begun(f"att_{secrets.token_hex(8)}", run.id, result.provider, result.model, origin=origin)
+            attempt = attempt.settled(outcome=result.outcome, seconds=result.timings.total, cost=result.cost)
+            self._database.write(lambda connection: ledger.note_served(connection, attempt, result.source))
+        return result
+
+
+def _check_call(run: Run, attempt: Attempt) -> None:
+    most, worst = run.max_cost, attempt.reserved
+    if most is not None and worst is not None and run.spent + worst > most:
+        before = f" after ${run.spent:.4f} for those before" if run.spent else ""
+        raise OverBudget(
+            f"this attempt may cost up to ${worst:.4f}{before}, and the call may cost ${most}: not sent",
+            hint="allow more with --max-cost USD, or ask for less",
+        )
+
+
+def _in_memory() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    with contextlib.suppress(sqlite3.Error):
+        schema.migrate(connection)
+    return connection

@@ -2,8 +2,16 @@
 
 The order, outermost first, and why:
 
+    record     writes what came into a recording, when there is one: runs are then made, not served
     journal    sees everything, also what fails: a Result is kept before anybody is told
+    deadline   waiting counts, whatever for
+    served     notes in the ledger what the next two avoided
+    cache      serves what was paid for before: a hit needs no container, no attempt and no budget
+    coalesce   equal executions in flight are one passage of all that follows
+    route      chooses who is asked, and who is next when one gives up
     converse   knows containers and files; each of its rounds is an attempt of its own
+    retry      repeats an attempt; while it waits nothing is held, and each repeat is accounted for
+    limit      waits until the provider's limits let the attempt through; a place is held only around the call
     account    notes each attempt before it is made, and settles it whatever happens
     transport  dialect and HTTP
 """
@@ -12,14 +20,16 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 from ipy_codeinterp.catalog import Offer
 from ipy_codeinterp.dialects.messages import Decoder
-from ipy_codeinterp.execution import Event, Execution, Outcome, Result, Step, Timings
+from ipy_codeinterp.execution import Event, Execution, Outcome, Result, Step, Timings, Usage
 
+AROUND_CODE = 1000  # tokens that a dialect may put around the code
 Emit = Callable[[Event], Awaitable[None]]
 
 
@@ -32,12 +42,35 @@ class Run:
     emit: Emit
     id: str = field(default_factory=lambda: f"run_{secrets.token_hex(8)}")
     started: float = field(default_factory=time.monotonic)
+    deadline: float | None = None  # of the monotonic clock, for all that this run does
+    max_cost: Decimal | None = None  # USD, of all its attempts
+    policy: str | None = None  # how the router chooses; None leaves it to the settings
+    critical: bool = False  # whether it matters most that it is right
+    labels: Mapping[str, str] = field(default_factory=dict)  # the user's, for the ledger
+    attempt_id: str = ""  # of the attempt that is being made; the provider is told it
     container_id: str | None = None  # the provider's name for it
     file_ids: tuple[str, ...] = ()
     decoder: Decoder | None = None  # of the reply that is arriving
     attempts: int = 0
+    spent: Decimal = Decimal(0)  # USD, by its attempts; what nobody knows at its worst
     request_ids: tuple[str, ...] = ()
+    rate_headers: Mapping[str, str] = field(default_factory=dict)  # what the last reply says of the provider's limits
     timings: Timings = Timings()  # noqa: RUF009 - frozen
+    use_cache: bool = True  # whether it may be served from what is kept, or share another's answer
+
+    @property
+    def worst_case(self) -> Usage:
+        """The most tokens that one attempt can take: a byte is never more than a token."""
+        return Usage(
+            len(self.execution.body.encode("utf-8", "surrogatepass")) + AROUND_CODE,
+            self.offer.most_tokens,
+            estimated=True,
+        )
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the deadline; None without one."""
+        return None if self.deadline is None else self.deadline - time.monotonic()
 
     def result(self, outcome: Outcome, **facts: Any) -> Result:
         """A Result of this run."""

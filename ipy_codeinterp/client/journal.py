@@ -31,6 +31,9 @@ class Journal:
         return result
 
     async def _keep(self, run: Run, result: Result) -> None:
+        if self._database.notice:
+            notice, self._database.notice = self._database.notice, ""
+            await run.emit(Notice(notice))
         written = self._database.write(lambda connection: journal.insert(connection, run.execution, result))
         try:
             await asyncio.wrap_future(written)

@@ -15,7 +15,15 @@ from typing import Any, cast
 
 from ipy_codeinterp import languages
 from ipy_codeinterp.dialects import prompt
-from ipy_codeinterp.errors import AuthenticationFailed, BadReply, InterpError, Overloaded, ProviderError, Rejected
+from ipy_codeinterp.dialects.retry_after import NO_ADVICE, Advice
+from ipy_codeinterp.errors import (
+    AuthenticationFailed,
+    BadReply,
+    Overloaded,
+    ProviderError,
+    QuotaExceeded,
+    Rejected,
+)
 from ipy_codeinterp.execution import (
     Error,
     Event,
@@ -36,6 +44,7 @@ from ipy_codeinterp.outputs import Collector, from_nbformat, to_nbformat
 EXTENSION = "x-ipy-codeinterp"
 FIELD = "ipy_codeinterp"
 VERSION_HEADER = ("anthropic-version", "2023-06-01")
+ATTEMPT_HEADER = "X-Request-ID"  # what we call a request; what they call it is in the reply
 TOOL = "code_execution_20260521"  # the newest: its `input.code` is the code itself
 BASH_TOOL = "code_execution_20250825"
 TOOLS = ("code_execution_20250522", BASH_TOOL, "code_execution_20260120", TOOL)
@@ -48,14 +57,26 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 ERRORS: dict[str, type[ProviderError]] = {
     "authentication_error": AuthenticationFailed,
     "permission_error": AuthenticationFailed,
+    "billing_error": QuotaExceeded,
     "invalid_request_error": Rejected,
     "not_found_error": Rejected,
     "request_too_large": Rejected,
+    "conflict_error": Overloaded,
     "rate_limit_error": Overloaded,
     "overloaded_error": Overloaded,
     "api_error": Overloaded,
     "timeout_error": Overloaded,
 }
+# As `type`, `code` or `details.error_code`, often under the name and status of a rate limit; no waiting mends these.
+NO_QUOTA = {
+    "insufficient_quota",
+    "billing_hard_limit_reached",
+    "billing_not_active",
+    "enforced_spend_limit_reached",
+    "contract_spend_limit_reached",
+}
+COME_BACK = {408, 409, 425, 429}  # and whatever is theirs: 500 and more
+GAVE_UP_WAITING = {504, 524}  # somebody on the way did; the work may go on
 
 
 MOST_DPI = 1200.0
@@ -71,13 +92,14 @@ def encode_request(
     container: str | None,
     file_ids: Sequence[str],
     extension: Mapping[str, Any] | None,
+    most_tokens: int = MAX_TOKENS,
 ) -> dict[str, Any]:
-    """The body of `POST /v1/messages` that asks for the execution's code to be run verbatim."""
+    """The body of `POST /v1/messages` that asks for the execution's code to be run verbatim, in a reply of `most_tokens`."""
     content: list[dict[str, Any]] = [{"type": "text", "text": prompt.encode(execution.body, execution.language)}]
     content += [{"type": "container_upload", "file_id": id} for id in file_ids]
     body: dict[str, Any] = {
         "model": model,
-        "max_tokens": MAX_TOKENS,
+        "max_tokens": most_tokens,
         "stream": True,
         "tools": [{"type": TOOL, "name": "code_execution"}],
         "messages": [{"role": "user", "content": content}],
@@ -158,7 +180,7 @@ class Decoder:
             case "message_stop":
                 self._ended = True
             case "error":
-                raise error_of(event, status=200)
+                raise error_of(event, status=200, may_have_run=bool(self._message or self._start))
 
     def _delta(self, index: int, delta: Mapping[str, Any]) -> Iterator[Event]:
         if delta["type"] == "text_delta":
@@ -281,17 +303,45 @@ def events_of(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"type": "message_stop"}
 
 
-def error_of(body: object, status: int, request_id: str | None = None) -> InterpError:
+def error_of(
+    body: object,
+    status: int,
+    request_id: str | None = None,
+    *,
+    advice: Advice = NO_ADVICE,
+    may_have_run: bool = False,
+) -> ProviderError:
     """The error that a body (or an `error` event) means; relays send strings, HTML or nothing at all."""
     error = body.get("error") if isinstance(body, Mapping) else None
     said: Mapping[str, Any] = error if isinstance(error, Mapping) else {"message": error or body}
-    fallback = (
-        AuthenticationFailed if status in (401, 403) else Overloaded if status == 429 or status >= 500 else Rejected
-    )
     message = str(said.get("message") or f"HTTP {status}")[:2000]
-    return ERRORS.get(str(said.get("type")), fallback)(
-        message, hint=str(said.get("hint") or ""), status=status, param=said.get("param"), request_id=request_id
+    return _kind_of(said, status)(
+        message,
+        hint=str(said.get("hint") or ""),
+        status=status,
+        param=said.get("param"),
+        request_id=request_id,
+        retry_after=advice.retry_after,
+        should_retry=advice.should_retry,
+        may_have_run=may_have_run or status in GAVE_UP_WAITING,
     )
+
+
+def _kind_of(said: Mapping[str, Any], status: int) -> type[ProviderError]:
+    """By the names it gives, then by its status; never by its words."""
+    details = said.get("details")
+    code = details.get("error_code") if isinstance(details, Mapping) else None
+    if NO_QUOTA & {str(name) for name in (said.get("type"), said.get("code"), code)}:
+        return QuotaExceeded
+    return ERRORS.get(str(said.get("type"))) or _kind_of_status(status)
+
+
+def _kind_of_status(status: int) -> type[ProviderError]:
+    if status in (401, 403):
+        return AuthenticationFailed
+    if status == 402:
+        return QuotaExceeded
+    return Overloaded if status in COME_BACK or status >= 500 else Rejected
 
 
 # --- the gateway reads ----------------------------------------------------------------------------
@@ -315,6 +365,7 @@ class Asked:
     figure_dpi: float | None
     mounts: tuple[str, ...]
     packages: tuple[str, ...]
+    network: bool
     keep: bool
 
 
@@ -351,6 +402,7 @@ def decode_request(body: object) -> Asked:
         figure_dpi=_figure_dpi(extension.get("figures")),
         mounts=_strings(extension.get("mounts"), "mounts"),
         packages=_strings(extension.get("packages"), "packages"),
+        network=_truth(extension.get("network"), "network"),
         keep=extension.get("keep") is not False,
     )
 
@@ -404,6 +456,12 @@ def _strings(said: object, name: str) -> tuple[str, ...]:
     if not isinstance(said, list | None) or not all(isinstance(each, str) for each in said or ()):
         raise Rejected(f"{FIELD}.{name}: a list of strings")
     return tuple(said or ())
+
+
+def _truth(said: object, name: str) -> bool:
+    if not isinstance(said, bool | None):
+        raise Rejected(f"{FIELD}.{name}: true or false")
+    return bool(said)
 
 
 def _figure_format(figures: object) -> str:

@@ -9,44 +9,25 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
 
-from ipy_codeinterp.errors import StoreError
+from ipy_codeinterp.errors import InterpError, StoreError
+from ipy_codeinterp.store import ledger, retention, schema
 
-VERSION = 1
 MOST_TOGETHER = 200
-SCHEMA = """
-CREATE TABLE attempts (
-    id TEXT PRIMARY KEY,
-    result_id TEXT NOT NULL,
-    provider TEXT NOT NULL,
-    model TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('reserved', 'settled')),
-    outcome TEXT,
-    started_at TEXT NOT NULL,
-    seconds REAL,
-    input_tokens INTEGER,
-    output_tokens INTEGER,
-    estimated INTEGER,
-    billed TEXT,
-    listed TEXT,
-    price TEXT,
-    request_id TEXT,
-    owner_pid INTEGER NOT NULL
-);
-CREATE TABLE results (
-    id TEXT PRIMARY KEY,
-    key TEXT NOT NULL,
-    created_at TEXT NOT NULL,
-    offer TEXT NOT NULL,
-    outcome TEXT NOT NULL,
-    execution TEXT NOT NULL,
-    result TEXT NOT NULL
-);
-CREATE INDEX results_by_key ON results (key, created_at);
-"""
-
 Work = Callable[[sqlite3.Connection], None]
+T = TypeVar("T")
+# What SQLite says, and what helps.
+WAYS_OUT = {
+    "not a database": "move the file aside: it is left as it is",
+    "malformed": "move the file aside: it is left as it is",
+    "locked": "end the program that holds it",
+    "readonly": "make the file writable for you",
+    "unable to open": "make the folder writable for you",
+}
 
 
 class Database:
@@ -55,9 +36,11 @@ class Database:
     The file is opened by the first write. Whatever goes wrong is the future's `StoreError`; the next write tries again.
     """
 
-    def __init__(self, path: Path, *, limit: int) -> None:
+    def __init__(self, path: Path, *, limit: int, kept: timedelta = timedelta(days=90), notice: str = "") -> None:
         self.path = path
+        self.notice = notice  # what the user should know of where it lies
         self._limit = limit  # bytes
+        self._kept = kept
         self._queue: queue.SimpleQueue[tuple[Work, Future[None]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -72,6 +55,26 @@ class Database:
                 self._thread.start()
             self._queue.put((work, future))
         return future
+
+    def run(self, work: Callable[[sqlite3.Connection], T]) -> Future[T]:
+        """The same for work that has an answer; the future has it when it is kept."""
+        answers: list[T] = []
+        answer: Future[T] = Future()
+        answer.set_running_or_notify_cancel()
+
+        def written(future: Future[None]) -> None:
+            if error := future.exception():
+                answer.set_exception(error)
+            else:
+                answer.set_result(answers[-1])  # work may have run twice: the first time in vain
+
+        self.write(lambda connection: answers.append(work(connection))).add_done_callback(written)
+        return answer
+
+    def flush(self) -> None:
+        """Wait until what was handed in is written."""
+        if self._thread:
+            self.write(lambda _: None).result()
 
     def close(self) -> None:
         """Write what waits, then let go of the file."""
@@ -109,7 +112,9 @@ class Database:
         try:
             self._commit([work for work, _ in batch])
         except Exception as error:  # whatever a write raises is its own: the thread must live on
-            if len(batch) > 1:
+            if "full" in str(error) and self._makes_room():
+                self._write_together(batch)
+            elif len(batch) > 1:
                 for item in batch:
                     self._write_together([item])
             else:
@@ -123,20 +128,39 @@ class Database:
             for work in works:
                 work(connection)
 
+    def _makes_room(self) -> bool:
+        """Whether there is room now that was not there before."""
+        if self._connection is None:
+            return False
+        with contextlib.suppress(sqlite3.Error):
+            before = retention.used(self._connection)
+            with transaction(self._connection):
+                retention.make_room(self._connection, self._limit)
+            return retention.used(self._connection) < before
+        return False
+
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = connect(self.path, limit=self._limit)
+            self._tidy(self._connection)
         return self._connection
 
-    def _explained(self, error: Exception) -> StoreError:
-        if isinstance(error, StoreError):
+    def _tidy(self, connection: sqlite3.Connection) -> None:
+        now = datetime.now(UTC)
+        with contextlib.suppress(sqlite3.Error), transaction(connection):
+            ledger.review(connection, now)
+            retention.tidy(connection, now, self._kept, self._limit)
+
+    def _explained(self, error: Exception) -> InterpError:
+        if isinstance(error, InterpError):  # the work itself refused
             return error
+        way_out = f"make room, raise IPY_CODEINTERP_DATA_LIMIT (now {self._limit >> 20} MB)"
+        for words, hint in WAYS_OUT.items():
+            if words in str(error):
+                way_out = hint
         return StoreError(
             f"results are not being kept: {error} ({self.path})",
-            hint=(
-                f"make room, raise IPY_CODEINTERP_DATA_LIMIT (now {self._limit >> 20} MB),"
-                " or set IPY_CODEINTERP_DATA_DIR to another folder"
-            ),
+            hint=f"{way_out}, or set IPY_CODEINTERP_DATA_DIR to another folder",
         )
 
 
@@ -147,7 +171,7 @@ def connect(path: Path, *, limit: int) -> sqlite3.Connection:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
     try:
-        _version(connection, path)  # before anything is changed
+        _check_version(connection, path)  # before anything is changed
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         page_size = connection.execute("PRAGMA page_size").fetchone()[0]
@@ -160,21 +184,50 @@ def connect(path: Path, *, limit: int) -> sqlite3.Connection:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    found = schema.version_of(connection)
+    if found == schema.VERSION:
+        return
+    if found:
+        _back_up(connection, path.with_name(f"{path.stem}-format-{found}{path.suffix}"))
     with transaction(connection):
-        if _version(connection, path) == 0:
-            for statement in SCHEMA.split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
+        _check_version(connection, path)
+        schema.migrate(connection)  # another process may have been first: then there is nothing left to do
 
 
-def _version(connection: sqlite3.Connection, path: Path) -> int:
-    found: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if found > VERSION:
+def _back_up(connection: sqlite3.Connection, path: Path) -> None:
+    """Keep the file as it was, once."""
+    if path.exists():
+        return
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    with contextlib.closing(sqlite3.connect(aside)) as copy:
+        connection.backup(copy)
+    aside.rename(path)
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    found = schema.version_of(connection)
+    if found > schema.VERSION:
         raise StoreError(
-            f"{path} was written by a newer version (format {found}, not {VERSION}): it is left untouched",
+            f"{path} was written by a newer version (format {found}, not {schema.VERSION}): it is left untouched",
             hint="upgrade ipy-codeinterp, or set IPY_CODEINTERP_DATA_DIR to another folder",
         )
-    return found
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
+    """A connection that only reads; None where there is no file yet. Raises `StoreError` for one it cannot read."""
+    if not path.exists():
+        yield None
+        return
+    try:
+        connect(path, limit=1 << 62).close()  # in today's format
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+            yield connection
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"{path} cannot be read: {error}", hint="set IPY_CODEINTERP_DATA_DIR to another folder"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -13,6 +13,8 @@ from typing import Any
 from ipy_codeinterp.execution import Cost, Execution, File, Limit, Result, Step, Text, Timings, Usage
 from ipy_codeinterp.outputs import Collector, from_nbformat, to_nbformat
 
+ALWAYS = datetime.min.replace(tzinfo=UTC)
+
 
 def insert(connection: sqlite3.Connection, execution: Execution, result: Result) -> None:
     """Keep `result` under its id."""
@@ -30,9 +32,21 @@ def insert(connection: sqlite3.Connection, execution: Execution, result: Result)
     )
 
 
-def find(connection: sqlite3.Connection, id: str) -> Result | None:
-    """The Result kept under `id`."""
-    row = connection.execute("SELECT result FROM results WHERE id = ?", (id,)).fetchone()
+def find(connection: sqlite3.Connection, id: str, since: datetime = ALWAYS) -> Result | None:
+    """The Result kept under `id`, if that was not before `since`."""
+    row = connection.execute(
+        "SELECT result FROM results WHERE id = ? AND created_at >= ?", (id, since.isoformat())
+    ).fetchone()
+    return decode(row[0]) if row else None
+
+
+def find_answer(connection: sqlite3.Connection, key: str, offer: str, since: datetime) -> Result | None:
+    """The newest Result of that key by that offer that may serve again: run live, not before `since`, and ok."""
+    row = connection.execute(
+        "SELECT result FROM results WHERE key = ? AND offer = ? AND outcome = 'ok' AND created_at >= ?"
+        " AND json_extract(result, '$.source') = 'live' ORDER BY created_at DESC LIMIT 1",
+        (key, offer, since.isoformat()),
+    ).fetchone()
     return decode(row[0]) if row else None
 
 
@@ -48,8 +62,7 @@ def decode(text: str) -> Result:
     content["parts"] = tuple(_part_of(part) for part in content["parts"])
     content["limit"] = Limit(**content["limit"]) if content["limit"] else None
     content["usage"] = Usage(**content["usage"])
-    cost = content["cost"]
-    content["cost"] = Cost(**{**cost, "billed": _money(cost["billed"]), "listed": _money(cost["listed"])})
+    content["cost"] = _cost_of(content["cost"])
     content["timings"] = Timings(**content["timings"])
     content["request_ids"] = tuple(content["request_ids"])
     return Result(**content)
@@ -78,6 +91,12 @@ def _part_of(part: Mapping[str, Any]) -> Text | Step:
     content["outputs"] = Collector(from_nbformat(output) for output in content["outputs"]).outputs
     content["files"] = tuple(File(**file) for file in content["files"])
     return Step(**content)
+
+
+def _cost_of(cost: Mapping[str, Any]) -> Cost:
+    amounts = ("billed", "listed", "avoided")  # the last came later: what was kept before it has none
+    items = {name: Decimal(amount) for name, amount in cost.get("items", {}).items()}
+    return Cost(**{**cost, **{name: _money(cost.get(name)) for name in amounts}, "items": items})
 
 
 def _money(value: str | None) -> Decimal | None:

@@ -2,71 +2,207 @@
 
 from __future__ import annotations
 
-import bisect
+import json
 import os
 import sqlite3
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
-from ipy_codeinterp.execution import Cost, Outcome, Usage
+from ipy_codeinterp.errors import OverBudget
+from ipy_codeinterp.execution import Cost, Outcome, Timings, Usage
+from ipy_codeinterp.store.latencies import Latencies
+from ipy_codeinterp.store.owners import started
+from ipy_codeinterp.store.schema import from_nano, to_nano
+
+FORGOTTEN_AFTER = timedelta(hours=24)  # what nobody has settled until then is no longer held against a budget
+Budgets = Mapping[str, Decimal]  # USD by scope
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where attempts come from: the session, the notebook it belongs to, and the user's labels."""
+
+    session: str = ""
+    notebook: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at one offer. `seconds` is how long it took; unknown cost is None, never 0."""
+    """One try at one offer. `reserved` is the most it can cost, USD; unknown cost is None, never 0."""
 
     id: str
     result_id: str
     provider: str
     model: str
     started_at: datetime
+    origin: Origin = Origin()
+    reserved: Decimal | None = None
     outcome: Outcome | None = None
     seconds: float | None = None
     usage: Usage = Usage()  # noqa: RUF009 - frozen
     cost: Cost = Cost()  # noqa: RUF009 - frozen
+    timings: Timings = Timings()  # noqa: RUF009 - frozen
     request_id: str | None = None
 
     @classmethod
-    def begun(cls, id: str, result_id: str, provider: str, model: str) -> Attempt:
-        return cls(id, result_id, provider, model, datetime.now(UTC))
+    def begun(cls, id: str, result_id: str, provider: str, model: str, **facts: Any) -> Attempt:
+        return cls(id, result_id, provider, model, datetime.now(UTC), **facts)
 
-    def settled(self, **facts: object) -> Attempt:
-        return replace(self, **facts)  # type: ignore[arg-type]
+    def settled(self, **facts: Any) -> Attempt:
+        return replace(self, **facts)
+
+    @property
+    def scopes(self) -> tuple[str, str]:
+        """The budgets it counts against: its session's, and that of its day."""
+        return f"session:{self.origin.session}", f"day:{self.started_at:%Y-%m-%d}"
 
 
-def reserve(connection: sqlite3.Connection, attempt: Attempt) -> None:
-    """Note that `attempt` is about to be made: one that is never settled may have been billed."""
+def reserve(connection: sqlite3.Connection, attempt: Attempt, budgets: Budgets | None = None) -> None:
+    """Note that `attempt` is about to be made: one that is never settled may have been billed.
+
+    Its worst case is held against its scopes until then. Raises `OverBudget` where that is more than is left of one of
+    `budgets`, and notes nothing.
+    """
+    held = to_nano(attempt.reserved) or 0
+    for scope in attempt.scopes if held else ():
+        _check(connection, scope, held, (budgets or {}).get(scope))
+    for scope in attempt.scopes if held else ():
+        _move(connection, scope, spent=0, held=held)
     connection.execute(
-        "INSERT INTO attempts (id, result_id, provider, model, state, started_at, owner_pid)"
-        " VALUES (?, ?, ?, ?, 'reserved', ?, ?)",
-        (attempt.id, attempt.result_id, attempt.provider, attempt.model, attempt.started_at.isoformat(), os.getpid()),
+        "INSERT INTO attempts (id, result_id, session, provider, model, state, started_at, reserved, held, notebook,"
+        " labels, owner_pid, owner_started) VALUES (?, ?, ?, ?, ?, 'reserved', ?, ?, ?, ?, ?, ?, ?)",
+        (
+            attempt.id,
+            attempt.result_id,
+            attempt.origin.session,
+            attempt.provider,
+            attempt.model,
+            attempt.started_at.isoformat(),
+            to_nano(attempt.reserved),
+            held,
+            attempt.origin.notebook,
+            json.dumps(dict(attempt.origin.labels), sort_keys=True) if attempt.origin.labels else None,
+            os.getpid(),
+            started(os.getpid()),
+        ),
     )
 
 
 def settle(connection: sqlite3.Connection, attempt: Attempt) -> None:
-    """Note what came of it."""
-    usage, cost = attempt.usage, attempt.cost
+    """Note what came of it. Where nobody knows what it cost it is `unknown`, and goes on being held."""
+    usage, cost, timings = attempt.usage, attempt.cost, attempt.timings
+    billed = to_nano(cost.billed)
+    if billed is not None:
+        _release(connection, attempt.id, billed)
     connection.execute(
-        "UPDATE attempts SET state = 'settled', outcome = ?, seconds = ?, input_tokens = ?, output_tokens = ?,"
-        " estimated = ?, billed = ?, listed = ?, price = ?, request_id = ? WHERE id = ?",
+        "UPDATE attempts SET state = ?, outcome = ?, billed = ?, listed = ?, items = ?, price = ?, input_tokens = ?,"
+        " output_tokens = ?, estimated = ?, queue = ?, connect = ?, first_byte = ?, thinking = ?, execution = ?,"
+        " transfer = ?, seconds = ?, request_id = ? WHERE id = ?",
         (
+            "unknown" if billed is None else "settled",
             attempt.outcome,
-            attempt.seconds,
+            billed,
+            to_nano(cost.listed),
+            json.dumps({name: str(amount) for name, amount in cost.items.items()}) if cost.items else None,
+            cost.price,
             usage.input_tokens,
             usage.output_tokens,
             usage.estimated,
-            _text(cost.billed),
-            _text(cost.listed),
-            cost.price,
+            timings.queue,
+            timings.connect,
+            timings.first_byte,
+            timings.model,
+            timings.execution,
+            timings.transfer,
+            attempt.seconds,
             attempt.request_id,
             attempt.id,
         ),
     )
 
 
-def _text(money: Decimal | None) -> str | None:
-    return None if money is None else str(money)
+def note_served(connection: sqlite3.Connection, attempt: Attempt, source: str) -> None:
+    """Note a Result that was served again: nothing was sent, and its cost says what that avoided."""
+    reserve(connection, attempt)
+    settle(connection, attempt)
+    avoided = to_nano(attempt.cost.avoided)
+    connection.execute("UPDATE attempts SET source = ?, avoided = ? WHERE id = ?", (source, avoided, attempt.id))
+
+
+def settle_by_hand(connection: sqlite3.Connection, id: str, billed: Decimal) -> bool:
+    """Say what an open attempt has cost (USD). Whether there was one."""
+    amount = to_nano(billed)
+    assert amount is not None
+    open_ = "WHERE id = ? AND state != 'settled'"
+    if connection.execute(f"SELECT 1 FROM attempts {open_}", (id,)).fetchone() is None:
+        return False
+    _release(connection, id, amount)
+    connection.execute(f"UPDATE attempts SET state = 'settled', billed = ? {open_}", (amount, id))
+    return True
+
+
+def review(connection: sqlite3.Connection, now: datetime) -> None:
+    """What a process that died left open is unknown; what is unknown for a day is no longer held."""
+    rows = connection.execute("SELECT id, owner_pid, owner_started FROM attempts WHERE state = 'reserved'").fetchall()
+    dead = [id for id, pid, since in rows if pid != os.getpid() and started(pid) != since]
+    connection.executemany("UPDATE attempts SET state = 'unknown' WHERE id = ?", [(id,) for id in dead])
+    old = (now - FORGOTTEN_AFTER).isoformat()
+    forgotten = "SELECT id FROM attempts WHERE state = 'unknown' AND held > 0 AND started_at < ?"
+    for (id,) in connection.execute(forgotten, (old,)).fetchall():
+        _release(connection, id, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Of one scope, USD: what is spent for certain, and what open attempts may still cost."""
+
+    spent: Decimal = Decimal(0)
+    held: Decimal = Decimal(0)
+
+
+def balance(connection: sqlite3.Connection, scope: str) -> Balance:
+    row = connection.execute("SELECT spent, held FROM budgets WHERE scope = ?", (scope,)).fetchone()
+    return Balance(*(Decimal(from_nano(amount) or 0) for amount in row)) if row else Balance()
+
+
+def _check(connection: sqlite3.Connection, scope: str, held: int, budget: Decimal | None) -> None:
+    if budget is None:
+        return
+    so_far = balance(connection, scope)
+    left = budget - so_far.spent - so_far.held
+    worst = from_nano(held)
+    if worst is not None and worst > left:
+        kind = scope.partition(":")[0]
+        open_ = f" (${so_far.held:.4f} of it held for calls that are not settled)" if so_far.held else ""
+        raise OverBudget(
+            f"this may cost up to ${worst:.4f}, and ${max(left, Decimal(0)):.4f} is left of the {kind}'s ${budget}"
+            f"{open_}: nothing was sent",
+            hint="raise it with %config InterpMagics.budget = USD, or ask for less",
+        )
+
+
+def _release(connection: sqlite3.Connection, id: str, billed: int) -> None:
+    """What was held for an attempt is held no longer, and what it cost is spent."""
+    row = connection.execute("SELECT held, session, started_at FROM attempts WHERE id = ?", (id,)).fetchone()
+    if row is None:
+        return
+    held, session, started_at = row
+    if held or billed:
+        for scope in (f"session:{session}", f"day:{started_at[:10]}"):
+            _move(connection, scope, spent=billed, held=-held)
+    connection.execute("UPDATE attempts SET held = 0 WHERE id = ?", (id,))
+
+
+def _move(connection: sqlite3.Connection, scope: str, *, spent: int, held: int) -> None:
+    connection.execute(
+        "INSERT INTO budgets VALUES (?, ?, ?)"
+        " ON CONFLICT (scope) DO UPDATE SET spent = spent + excluded.spent, held = held + excluded.held",
+        (scope, spent, held),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,32 +222,26 @@ class Totals:
 
 
 class Meter:
-    """Adds attempts up as they are settled."""
+    """Adds attempts up as they are settled, in constant time and memory."""
 
     def __init__(self) -> None:
         self._totals = Totals()
-        self._latencies: list[float] = []
+        self._latencies = Latencies()
 
     def add(self, attempt: Attempt) -> None:
         before = self._totals
         if attempt.seconds is not None:
-            bisect.insort(self._latencies, attempt.seconds)
+            self._latencies.add(attempt.seconds)
         self._totals = Totals(
             calls=before.calls + 1,
             failures=before.failures + (attempt.outcome not in ("ok", "unknown")),
             billed=before.billed + (attempt.cost.billed or 0),
             billed_is_all=before.billed_is_all and attempt.cost.billed is not None,
             listed=before.listed + (attempt.cost.listed or 0),
-            p50=self._percentile(50),
-            p95=self._percentile(95),
+            p50=self._latencies.percentile(50),
+            p95=self._latencies.percentile(95),
         )
 
     @property
     def totals(self) -> Totals:
         return self._totals
-
-    def _percentile(self, percent: int) -> float | None:
-        """The smallest latency that at least `percent` of all do not exceed."""
-        if not self._latencies:
-            return None
-        return self._latencies[-(-len(self._latencies) * percent // 100) - 1]

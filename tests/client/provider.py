@@ -15,7 +15,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from ipy_codeinterp import catalog
-from ipy_codeinterp.client import Client
+from ipy_codeinterp.client import Client, Policies
+from ipy_codeinterp.client.retry import ONCE
 from ipy_codeinterp.client.transport import Endpoint
 from ipy_codeinterp.dialects import messages, prompt, sse
 from ipy_codeinterp.execution import Event, Execution, Output, Result, Stream
@@ -216,10 +217,10 @@ async def lab(provider: Provider, path: Path, *, limit: int = 64 << 20) -> Async
         stack.push_async_callback(asyncio.to_thread, database.close)
         opened = Lab(provider, None, database, endpoint_of(server, provider), [])  # type: ignore[arg-type]
 
-        async def connect() -> Endpoint:
+        async def connect(_: str) -> Endpoint:
             return opened.endpoint
 
-        opened.client = Client(connect, database, opened.attempts.append)
+        opened.client = Client(connect, database, opened.attempts.append, policies=Policies(retry=ONCE))
         stack.push_async_callback(opened.client.close)
         yield opened
 

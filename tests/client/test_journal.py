@@ -18,8 +18,8 @@ from ipy_codeinterp.store.database import Database
 
 from .provider import Provider, hang_up, lab, refuses, runs, says
 
-SMALL = 40_000  # bytes a store may take: room for its tables and little else
-MUCH = "x" * 100_000
+SMALL = 100_000  # bytes a store may take: room for its tables and little else
+MUCH = "x" * 200_000
 
 
 def test_kept_before_told(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ipy_codeinterp.errors import StoreError
-from ipy_codeinterp.store import database
+from ipy_codeinterp.store import database, schema
 from ipy_codeinterp.store.database import Database, transaction
 
 PATIENCE = 10  # seconds until a future that never comes fails the test
@@ -137,8 +137,8 @@ def test_nobody_waits(store: Database, path: Path) -> None:
 
 def test_full(path: Path) -> None:
     """A store that has reached its limit refuses with a way out, and takes again what still fits."""
-    with closing(Database(path, limit=40_000)) as store:
-        full = store.write(row("large", "x" * 100_000))
+    with closing(Database(path, limit=100_000)) as store:
+        full = store.write(row("large", "x" * 200_000))
 
         with pytest.raises(StoreError, match="full") as caught:
             full.result(PATIENCE)
@@ -224,3 +224,36 @@ def test_transaction_that_cannot_be_committed() -> None:
         with transaction(connection):
             connection.execute("INSERT INTO a VALUES (1)")
         assert connection.execute("SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b)").fetchone() == (1, 0)
+
+
+# --- earlier formats --------------------------------------------------------------------------------
+
+
+def test_an_earlier_format(path: Path) -> None:
+    """A file of the first format becomes one of today's, with all that was in it, and is kept as it was beside it."""
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        old.executescript(schema.FIRST + "PRAGMA user_version = 1;")
+        old.execute(ROW, ("a", "{}"))
+        attempt = "INSERT INTO attempts VALUES ('t', 'a', 'local', 'claude', 'settled', 'ok', '2026-01-01', 0.5,"
+        old.execute(attempt + " 10, 20, 1, '0.000000001', '0.10', 'p', 'req', 1)")
+
+    with closing(database.connect(path, limit=1 << 20)) as new:
+        assert schema.version_of(new) == schema.VERSION
+        assert new.execute("SELECT id, billed, listed, seconds FROM attempts").fetchall() == [("t", 1, 10**8, 0.5)]
+    assert ids(path) == ["a"]
+    with closing(sqlite3.connect(path.with_name("store-format-1.sqlite"))) as kept:
+        assert schema.version_of(kept) == 1
+        assert kept.execute("SELECT billed FROM attempts").fetchall() == [("0.000000001",)]
+
+
+def test_damaged(path: Path) -> None:
+    """A file that is no database is left as it is, with a way out."""
+    path.parent.mkdir()
+    path.write_bytes(b"not a database" * 1000)
+
+    with closing(Database(path, limit=1 << 20)) as store, pytest.raises(StoreError, match="not a database") as caught:
+        store.write(row("a")).result(PATIENCE)
+
+    assert "aside" in caught.value.hint
+    assert path.read_bytes() == b"not a database" * 1000

@@ -1,0 +1,131 @@
+"""Coalescing: equal executions that are in flight together are one passage of what follows in the chain.
+
+Laws: everyone is told all events, from the first one on; whoever is interrupted leaves alone; when the last one
+leaves, the flight is cancelled, and has ended before that one is told; the cost is in one Result, that of the first
+who still waits at the end; an error is everyone's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from ipy_codeinterp.client.cache import Address, Sharing, served
+from ipy_codeinterp.client.chain import Emit, Handler, Run
+from ipy_codeinterp.execution import Event, Result
+
+LINGER = 1.0  # seconds that a good answer can still be joined: by then it is in the journal, for who looked too early
+AHEAD = 64  # events that a flight may be ahead of whoever listens best
+
+
+class Coalesce:
+    """Middleware, one event loop's own. Executions of equal key at the same offer share, where `sharing` allows."""
+
+    def __init__(self, sharing: Sharing, *, linger: float = LINGER) -> None:
+        self._sharing = sharing
+        self._linger = linger
+        self._flights: dict[Address, Flight] = {}
+
+    async def __call__(self, run: Run, handler: Handler) -> Result:
+        if not self._sharing.allows(run):
+            return await handler(run)
+        address = (run.execution.key, str(run.offer))
+        flight = self._flights.get(address) or self._begin(address, run, handler)
+        try:
+            return await flight.join(run)
+        finally:
+            if flight.is_abandoned:
+                self._forget(address, flight)  # at once: nobody may join what is being cancelled
+                await flight.cancel()
+
+    def _begin(self, address: Address, run: Run, handler: Handler) -> Flight:
+        flight = self._flights[address] = Flight(run, handler)
+        flight.task.add_done_callback(lambda _: self._landed(address, flight))
+        return flight
+
+    def _landed(self, address: Address, flight: Flight) -> None:
+        if flight.is_good and self._linger:
+            asyncio.get_running_loop().call_later(self._linger, self._forget, address, flight)
+        else:
+            self._forget(address, flight)
+
+    def _forget(self, address: Address, flight: Flight) -> None:
+        if self._flights.get(address) is flight:
+            del self._flights[address]
+
+
+class Flight:
+    """One passage, and those who wait for it."""
+
+    def __init__(self, first: Run, handler: Handler) -> None:
+        self._run = replace(first, emit=self._emit)
+        self._events: list[Event] = []
+        self._told = 0  # to whoever listens best
+        self._waiting: dict[str, Run] = {}  # by id, in the order they came
+        self._payer: str | None = None  # an id; empty where nobody waited at the end
+        self._changed, self._room = asyncio.Event(), asyncio.Event()
+        self.task = asyncio.ensure_future(handler(self._run))
+        self.task.add_done_callback(self._landed)
+
+    @property
+    def is_abandoned(self) -> bool:
+        return not self._waiting and not self.task.done()
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it has ended in an answer that may serve again."""
+        if not self.task.done() or self.task.cancelled() or self.task.exception():
+            return False
+        return self.task.result().outcome == "ok"
+
+    async def join(self, run: Run) -> Result:
+        """Wait for the end as `run`; returns its Result, or raises what the flight raised."""
+        self._waiting[run.id] = run
+        try:
+            await self._listen(run.emit)
+            self._decide()
+            result = self.task.result()
+        finally:
+            del self._waiting[run.id]
+            run.decoder = self._run.decoder  # what there is of it, also for who leaves early
+            if run.id in (self._payer, self._run.id):
+                run.attempts, run.request_ids = self._run.attempts, self._run.request_ids
+        return replace(result, id=run.id) if run.id == self._payer else served(run, result, "shared")
+
+    async def cancel(self) -> None:
+        """End it, and wait until its own clean-up is done."""
+        self.task.cancel()
+        await asyncio.wait({self.task})
+
+    async def _listen(self, emit: Emit) -> None:
+        told = 0
+        while True:
+            while told < len(self._events):
+                await emit(self._events[told])
+                told += 1
+                if told > self._told:
+                    self._told = told
+                    self._room.set()
+            if self.task.done():
+                return
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def _emit(self, event: Event) -> None:
+        """A flight that is far ahead of everyone waits: a program that floods is stopped, not stored."""
+        self._events.append(event)
+        self._changed.set()
+        while len(self._events) - self._told > AHEAD:
+            self._room.clear()
+            await self._room.wait()
+
+    def _landed(self, task: asyncio.Future[Result]) -> None:
+        if not task.cancelled():
+            task.exception()  # it is known now, also where nobody waits
+        self._decide()
+        self._changed.set()
+
+    def _decide(self) -> None:
+        """Who pays; at the end, by whoever sees it first."""
+        if self._payer is None:
+            self._payer = next(iter(self._waiting), "")

@@ -1,0 +1,147 @@
+"""The limiter's place in the chain: a run waits here until its provider's limits let it through.
+
+It waits in the order of arrival, within this process and, through the row that all processes share, between them. Only
+the first in the queue has a timer; it is given its time and its place among the concurrent requests together, so that
+it holds neither while it waits for the other. Where the row cannot be reached, the limits hold for this process alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+from ipy_codeinterp.client.chain import Handler, Run
+from ipy_codeinterp.client.rates import stated
+from ipy_codeinterp.client.waiting import Queue, Store, too_late
+from ipy_codeinterp.errors import InterpError, ProviderError, TooLarge
+from ipy_codeinterp.execution import Notice, Phase, Result, Usage
+from ipy_codeinterp.store import limits
+from ipy_codeinterp.store.limits import Grant, Spent
+
+TOO_MANY_REQUESTS = 429
+MOST_LATE = 3  # how often a grant that was taken up too late is given back
+
+
+class Limit:
+    """Middleware. One event loop's own, as the client is.
+
+    `account` says whose limits a run counts against (the provider's name unless told otherwise), `clock` counts
+    seconds and is the same for all processes of this machine.
+    """
+
+    def __init__(
+        self,
+        database: Store,
+        *,
+        account: Callable[[Run], str] = lambda run: run.offer.provider,
+        clock: Callable[[], float] = limits.clock,
+    ) -> None:
+        self._database = database
+        self._account = account
+        self._clock = clock
+        self._queues: dict[tuple[str, str], Queue] = {}
+        self._told = False
+
+    async def __call__(self, run: Run, handler: Handler) -> Result:
+        bounds, tokens = run.offer.limits, _total(Usage(), run.worst_case)
+        if bounds.concurrency is bounds.requests is bounds.tokens is None:
+            return await handler(run)
+        _check_possible(run, tokens)
+        queue = self._queue(run)
+        grant = await self._waited(run, queue, tokens)
+        spent, closed_for, decoder, run.rate_headers = Spent(), 0.0, run.decoder, {}
+        try:
+            await self._tell(run, queue)
+            spent = Spent(1, tokens)  # the worst, until somebody says
+            result = await handler(run)
+            spent = Spent(1, _total(result.usage, run.worst_case))
+            return result
+        except InterpError as error:
+            if run.decoder is decoder:
+                spent = _spent(error, spent, replied=bool(run.rate_headers))
+            closed_for = _closed_for(error)
+            raise
+        finally:
+            queue.settle(bounds, grant, spent, stated(run.rate_headers, closed_for))
+
+    async def close(self) -> None:
+        """Leave every line; what is still under way settles itself."""
+        for queue in self._queues.values():
+            await queue.close()
+
+    def _queue(self, run: Run) -> Queue:
+        key = (self._account(run), run.offer.model)
+        if key not in self._queues:
+            self._queues[key] = Queue(self._database, *key, self._clock)
+        return self._queues[key]
+
+    async def _waited(self, run: Run, queue: Queue, tokens: int) -> Grant:
+        """Leave to go. Raises `DeadlineExceeded` as soon as it is known that it would come too late."""
+        await run.emit(Phase("queued"))
+        began = self._clock()
+        try:
+            async with asyncio.timeout(run.left):
+                return await self._punctual(run, queue, tokens)
+        except TimeoutError:
+            raise too_late() from None
+        finally:
+            waited = (run.timings.queue or 0.0) + self._clock() - began
+            run.timings = replace(run.timings, queue=waited)
+
+    async def _punctual(self, run: Run, queue: Queue, tokens: int) -> Grant:
+        """A grant that is taken up when it was meant to be: a loop that was held up gives the first ones back."""
+        bounds = run.offer.limits
+        grant = await queue.acquire(bounds, tokens, run.left)
+        for _ in range(MOST_LATE):
+            if self._clock() - grant.at <= bounds.window / limits.SLOTS:
+                break
+            queue.settle(bounds, grant, Spent())
+            grant = await queue.acquire(bounds, tokens, run.left, first=True)
+        return grant
+
+    async def _tell(self, run: Run, queue: Queue) -> None:
+        """Say it once when the limits are no longer shared."""
+        told_before, self._told = self._told, queue.trouble is not None
+        if queue.trouble and not told_before:
+            await run.emit(Notice(f"rate limits hold for this process alone: {queue.trouble}. {queue.trouble.hint}"))
+
+
+def _check_possible(run: Run, tokens: int) -> None:
+    """Raises `TooLarge` for what the limits never let through."""
+    bounds = run.offer.limits
+    if bounds.tokens is not None and tokens > bounds.tokens:
+        raise TooLarge(
+            f"it may take {tokens} tokens, and {run.offer} never lets through more than {bounds.tokens}"
+            f" in {bounds.window:g} seconds; nothing was sent",
+            hint="send less, or raise the limit if your account has a higher one",
+            provider=run.offer.provider,
+        )
+    if any(most is not None and most < 1 for most in (bounds.requests, bounds.concurrency)):
+        raise TooLarge(
+            f"the limits of {run.offer} let nothing through; nothing was sent",
+            hint="set a limit of at least 1, or use another offer",
+            provider=run.offer.provider,
+        )
+
+
+def _total(usage: Usage, worst: Usage) -> int:
+    """Tokens in and out; what is not known counts as its worst case."""
+    parts = ((usage.input_tokens, worst.input_tokens), (usage.output_tokens, worst.output_tokens))
+    return sum((known if known is not None else most) or 0 for known, most in parts)
+
+
+def _spent(error: InterpError, worst: Spent, *, replied: bool) -> Spent:
+    """What a failed attempt took: nothing where nothing was sent, only the request where it was refused."""
+    if not isinstance(error, ProviderError):
+        return Spent(1, 0) if replied else Spent()
+    if error.may_have_run:
+        return worst
+    return Spent(1, 0) if replied or error.status is not None else Spent()
+
+
+def _closed_for(error: InterpError) -> float:
+    """For how many seconds the provider wants nothing more from this account."""
+    if isinstance(error, ProviderError) and error.status == TOO_MANY_REQUESTS:
+        return max(error.retry_after or 0.0, 0.0)
+    return 0.0
