@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ipy_codeinterp import languages, settings
+from ipy_codeinterp import verbs as verbs_
 from ipy_codeinterp.errors import InterpError, InvalidInput, NoIsolation, NotAllowed
 from ipy_codeinterp.execution import Result
 
@@ -57,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
         "--with", action="append", default=[], dest="packages", metavar="PACKAGE", help="install this package for it"
     )
     run.add_argument("--mount", action="append", default=[], metavar="DIR", help="let the code read this folder")
+    run.add_argument("--network", action="store_true", help="let the code speak to public addresses")
     _add_isolation(run)
     run.set_defaults(verb=_run)
 
@@ -74,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     gateway.add_argument(
         "--allow-mount", type=Path, action="append", metavar="DIR", help="let requests mount this folder, read-only"
     )
+    gateway.add_argument("--allow-network", action="store_true", help="let requests speak to public addresses")
     gateway.add_argument("--owner-fd", type=int, metavar="FD", help="end when the process of this pidfd ends")
     _add_isolation(gateway)
     gateway.set_defaults(verb=_gateway)
@@ -92,7 +97,45 @@ def parser() -> argparse.ArgumentParser:
     doctor = verbs.add_parser("doctor", help="say what works on this machine, and what to do about what does not")
     doctor.add_argument("--json", action="store_true", help="the same as JSON")
     doctor.set_defaults(verb=_doctor)
+    _add_record(verbs)
+    for verb in verbs_.VERBS.values():
+        shared = verbs.add_parser(
+            verb.name, help=verb.help, description=verb.help.capitalize() + ".", allow_abbrev=False
+        )
+        verb.add(shared)
+        shared.set_defaults(verb=functools.partial(_shared, verb))
     return top
+
+
+def _add_record(verbs: Any) -> None:
+    record = verbs.add_parser(
+        "record",
+        help="run notebooks and record what comes, so that they replay without a key, a network or a sandbox",
+        description="Run notebooks, record what comes, and write their outputs. Exit codes: 0 ok, 1 a cell failed.",
+        allow_abbrev=False,
+    )
+    record.add_argument("notebooks", nargs="+", type=Path, metavar="NB", help="a notebook")
+    record.add_argument("--to", type=Path, metavar="DIR", help="the recording (default: NB.recording beside each)")
+    which = record.add_mutually_exclusive_group()
+    which.add_argument("--missing", action="store_true", help="make only runs that are not recorded yet (default)")
+    which.add_argument("--all", action="store_true", help="make every run anew, and forget all other recorded ones")
+    which.add_argument("--outputs-only", action="store_true", help="make no run: write the outputs from the recording")
+    record.set_defaults(verb=_record)
+
+
+def _record(options: argparse.Namespace) -> int:
+    from ipy_codeinterp.notebook import recorder
+
+    how: recorder.How = "all" if options.all else "replay" if options.outputs_only else "missing"
+    reports = recorder.record(options.notebooks, options.to, how)
+    for report in reports:
+        print(report)
+    return FAILED if any(report.failure for report in reports) else OK
+
+
+def _shared(verb: verbs_.Verb, options: argparse.Namespace) -> int:
+    print(verb.run(settings.load(), options))
+    return OK
 
 
 def _add_isolation(verb: argparse.ArgumentParser) -> None:
@@ -120,6 +163,7 @@ def _run(options: argparse.Namespace) -> int:
             files=options.attach,
             mounts=options.mount,
             packages=options.packages,
+            network=options.network,
         )
         screen.close()
     return _tell_end(result)
@@ -155,6 +199,7 @@ def _gateway(options: argparse.Namespace) -> int:
             as_json=options.json,
             owner_fd=options.owner_fd,
             mountable=tuple(options.allow_mount or known.mounts),
+            network=options.allow_network or known.network,
         )
     )
 
@@ -168,7 +213,7 @@ def _models(options: argparse.Namespace) -> int:
         there = probe.interpreters(known.data_dir, options.name)
         print(probe.as_json(there) if options.json else probe.table(there))
         return OK
-    with Session(known) as session:
+    with Session(known.live) as session:  # health is never served from what is kept
         report = probe.examine(session, options.name or known.model)
     print(probe.as_json(report) if options.json else probe.text(report))
     probe.keep(known.data_dir, report)
@@ -178,7 +223,7 @@ def _models(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from ipy_codeinterp import doctor
 
-    findings = doctor.examine(settings.load())
+    findings = doctor.examine(settings.load().live)
     print(doctor.as_json(findings) if options.json else doctor.report(findings))
     failed = [finding.name for finding in findings if finding.ok is False]
     return NO_ISOLATION if "isolation" in failed else FAILED if failed else OK

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from ipy_codeinterp.errors import InterpError, NoIsolation
 from ipy_codeinterp.execution import NOT_ISOLATED
 from ipy_codeinterp.languages import LANGUAGES, SYSTEM_PATH
-from ipy_codeinterp.sandbox import environment, isolation
+from ipy_codeinterp.sandbox import environment, isolation, network
 from ipy_codeinterp.sandbox.scratch import Scratch
 from ipy_codeinterp.settings import Settings
 
@@ -117,6 +117,21 @@ def _sandbox(settings: Settings) -> Iterator[Finding]:
             yield Finding("system calls", None, f"not filtered: no filter for {platform.machine()}", remedy)
 
 
+def _network(settings: Settings) -> Iterator[Finding]:
+    """Whether a run could have a network, and may."""
+    try:
+        helper = network.helper()
+    except NoIsolation as error:
+        yield Finding("network", None, "neither slirp4netns nor passt is installed: no --network", error.hint)
+        return
+    if (complaint := network.complaint(helper)) is not None:
+        yield Finding("network", False if settings.network else None, complaint, network.remedy(complaint))
+    elif settings.network:
+        yield Finding("network", True, f"{helper.program}; cells may use --network")
+    else:
+        yield Finding("network", None, f"{helper.program}; not allowed", "to allow --network: IPY_CODEINTERP_NETWORK=1")
+
+
 def _languages(_: Settings) -> Iterator[Finding]:
     """What can be run besides Python."""
     for language in LANGUAGES.values():
@@ -155,7 +170,17 @@ def _keys(_: Settings) -> Iterator[Finding]:
 
 
 # To add a check, add a function that yields findings.
-CHECKS: tuple[Check, ...] = (_python, _ipykernel, _nested_loops, _sandbox, _languages, _gateway, _store, _keys)
+CHECKS: tuple[Check, ...] = (
+    _python,
+    _ipykernel,
+    _nested_loops,
+    _sandbox,
+    _network,
+    _languages,
+    _gateway,
+    _store,
+    _keys,
+)
 
 
 def _version(name: str) -> str | None:

@@ -26,6 +26,7 @@ from ipy_codeinterp.execution import (
 ANOTHER: dict[str, Any] = {
     "mounts": ("/data",),
     "packages": ("polars>=1",),
+    "network": True,
     "figure_format": "svg",
     "figure_dpi": 200.0,
     "body": "print(2)",
@@ -102,8 +103,10 @@ def test_key_of_any_text(body: str) -> None:
 
 
 def test_repeatable() -> None:
-    """Only without a container does a run start from the same state again."""
+    """Only without a container, and without anything from outside, does a run start from the same state again."""
     assert Execution("x").repeatable
+    assert not Execution("x", mounts=("/data",)).repeatable
+    assert not Execution("x", network=True).repeatable
     assert not Execution("x", container="mine").repeatable
 
 

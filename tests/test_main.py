@@ -90,7 +90,7 @@ def test_what_is_asked(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Code and flags arrive as they were given."""
     ends_in(monkeypatch, Result("r", outcome="ok"))
     flags = ["-m", "claude", "-t", "5", "--attach", "a", "--attach", "b", "--isolation", "bare"]
-    flags += ["-l", "r", "--mount", "/data", "--with", "polars>=1"]
+    flags += ["-l", "r", "--mount", "/data", "--with", "polars>=1", "--network"]
 
     shell.main(["run", code, *flags])
 
@@ -103,6 +103,7 @@ def test_what_is_asked(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "files": ["a", "b"],
         "mounts": ["/data"],
         "packages": ["polars>=1"],
+        "network": True,
     }
 
 
@@ -234,3 +235,4 @@ def test_gateway_options() -> None:
 
     assert (options.json, options.owner_fd, options.isolation, options.port) == (True, 5, "bare", 80)
     assert (options.cache_dir, options.python) == (Path("/c"), Path("/p"))
+    assert not options.allow_network and shell.parser().parse_args(["gateway", "--allow-network"]).allow_network

@@ -14,8 +14,17 @@ from typing import Any
 import pytest
 
 from ipy_codeinterp.client.transport import Endpoint
-from ipy_codeinterp.errors import BadAttachment, InvalidInput, NotAllowed, NothingToRun, SandboxError, UnknownName
+from ipy_codeinterp.errors import (
+    BadAttachment,
+    InterpError,
+    InvalidInput,
+    NotAllowed,
+    NothingToRun,
+    SandboxError,
+    UnknownName,
+)
 from ipy_codeinterp.execution import Execution, File, Result, Stream
+from ipy_codeinterp.many import Progress
 from ipy_codeinterp.session import Session, is_blank
 
 from .client.provider import Provider, lab
@@ -244,7 +253,7 @@ def test_map_ends_all(scripted: Scripted, how: str) -> None:
 
     async def main() -> None:
         scripted.let_go("fail" if how == "it fails" else "first")
-        async with contextlib.aclosing(scripted.map(["slow", "fail", "first", "slower"])) as results:
+        async with contextlib.aclosing(scripted.map(["slow", "fail", "first", "slower"], raise_errors=True)) as results:
             await anext(results)
 
     if how == "left":
@@ -254,6 +263,55 @@ def test_map_ends_all(scripted: Scripted, how: str) -> None:
         with pytest.raises(InvalidInput, match="no"):
             asyncio.run(main())
         assert scripted.cancelled == ["slow", "first", "slower"]
+
+
+def test_map_gives_errors(scripted: Scripted) -> None:
+    """D25: one that cannot be run gives its error in its place, and the others their results."""
+    codes = ["fail" if number % 33 == 7 else number for number in range(100)]
+    told: list[Progress] = []
+
+    async def main() -> dict[int, Any]:
+        scripted.let_go(*codes)
+        return {index: outcome async for index, outcome in scripted.map(codes, progress=told.append)}
+
+    found = asyncio.run(main())
+    assert sorted(found) == list(range(100))
+    failed = {index: outcome for index, outcome in found.items() if isinstance(outcome, InterpError)}
+    assert sorted(failed) == [7, 40, 73]
+    assert {(type(error), str(error)) for error in failed.values()} == {(InvalidInput, "no")}
+    assert (told[-1], str(told[0]).partition(",")[0]) == (Progress(100, 3, 0, 100), "1 of 100 done")
+
+
+def test_map_raises_what_is_no_error_of_ours(scripted: Scripted) -> None:
+    """A bug is never given as if it were a result."""
+
+    async def main() -> None:
+        async for _ in scripted.map(["a"], events=1, emit=7):
+            pass
+
+    with pytest.raises(TypeError):
+        asyncio.run(main())
+
+
+def test_map_of_very_many(scripted: Scripted) -> None:
+    """However many there are, no more are held than run."""
+    most = 0
+
+    async def quick(_: Any, **how: Any) -> Result:
+        return Result("x")
+
+    async def main() -> int:
+        nonlocal most
+        count = 0
+        async for _ in scripted.map((str(number) for number in range(20_000)), concurrency=50):
+            count += 1
+            if count % 1000 == 0:
+                most = max(most, len(asyncio.all_tasks()))
+        return count
+
+    scripted.execute = quick  # type: ignore[method-assign]
+    assert asyncio.run(main()) == 20_000
+    assert most <= 60
 
 
 @pytest.mark.parametrize("concurrency", [0, -1])
@@ -380,7 +438,7 @@ class Aimed(Session):
         super().__init__(warm="never")
         self.endpoint = endpoint
 
-    async def _endpoint(self) -> Endpoint:
+    async def _endpoint(self, provider: str) -> Endpoint:
         return self.endpoint
 
 

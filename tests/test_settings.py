@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,21 @@ WRITTEN: dict[str, tuple[str, Any]] = {
     "python": ("~/env/bin/python", Path.home() / "env/bin/python"),
     "render": ("deterministic", "deterministic"),
     "mounts": ("/data:/more", (Path("/data"), Path("/more"))),
+    "network": ("1", True),
     "figure_format": ("svg", "svg"),
     "figure_dpi": ("150", 150.0),
+    "policy": ("cheapest", "cheapest"),
+    "fallback": ("claude, gpt@local", ("claude", "gpt@local")),
+    "attempts": ("2", 2),
+    "may_run_twice": ("yes", True),
+    "budget": ("2.5", Decimal("2.5")),
+    "budget_day": ("10", Decimal(10)),
+    "deadline": ("60", 60.0),
     "warm": ("never", "never"),
     "bridge": ("nest", "nest"),
     "data_dir": ("/data", Path("/data")),
     "cache_dir": ("/cache", Path("/cache")),
+    "data_days": ("30", 30.0),
     "data_limit": ("5", 5),
 }
 
@@ -85,6 +95,7 @@ def test_nothing_said() -> None:
     [
         *[(name, "other") for name in settings.CHOICES],
         *[("timeout", value) for value in ("soon", "0", "-1", "nan", "inf")],
+        *[("network", value) for value in ("maybe", "2")],
         *[("data_limit", value) for value in ("much", "0", "1.5")],
     ],
 )

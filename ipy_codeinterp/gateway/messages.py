@@ -57,7 +57,7 @@ async def answer(request: web.Request) -> web.StreamResponse:
     sandbox = await request.app[SANDBOX].ready()
     if asked.packages and language != "python":
         raise Rejected("packages are for Python", hint=f"{language} has what this machine has", param="packages")
-    extras = Extras(sandbox.allowed(asked.mounts), packages.checked(asked.packages))
+    extras = Extras(sandbox.allowed(asked.mounts), packages.checked(asked.packages), sandbox.may_connect(asked.network))
     async with place(sandbox.pool, asked, language, job.memory, extras) as where:
         passage = Passage(where, job, request.app[FILES], sandbox.pool)
         envelope = _envelope(request, asked, code, where, sandbox.isolation_with(where.container.extras))

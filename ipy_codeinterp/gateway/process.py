@@ -137,5 +137,6 @@ def _command(settings: Settings, owner: int) -> list[str]:
     command = [sys.executable, "-P", "-m", "ipy_codeinterp", "gateway", "--json", "--owner-fd", str(owner)]
     command += ["--isolation", settings.isolation, "--cache-dir", str(settings.cache_dir.absolute())]
     command += [arg for place in settings.mounts for arg in ("--allow-mount", str(place))]
+    command += ["--allow-network"] if settings.network else []
     command += ["--home", os.environ["HOME"]] if os.environ.get("HOME") else []  # to keep it out of the sandbox
     return command + (["--python", str(settings.python.absolute())] if settings.python else [])

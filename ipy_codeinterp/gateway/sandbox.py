@@ -25,6 +25,7 @@ class Ready:
     pool: Pool
     environment: environment.Environment
     mountable: tuple[Path, ...] = ()
+    network: bool = False
 
     def allowed(self, folders: Sequence[str]) -> tuple[Path, ...]:
         """The folders that are asked for, with every link followed. Raises `NotAllowed`."""
@@ -41,6 +42,15 @@ class Ready:
                 hint=f"to allow it, set IPY_CODEINTERP_MOUNTS={folder} before the session starts (then %reload_ext)",
             )
         return place
+
+    def may_connect(self, asked: bool) -> bool:
+        """Whether the run has a network, which is only ever asked for by name. Raises `NotAllowed`."""
+        if asked and not self.network:
+            raise NotAllowed(
+                "the code may not have a network; nothing was run",
+                hint="to allow it, set IPY_CODEINTERP_NETWORK=1 before the session starts (then %reload_ext)",
+            )
+        return asked
 
     def isolation_with(self, extras: Extras) -> str:
         """What a Result says of its walls."""
@@ -59,6 +69,7 @@ class Sandbox:
         cache_dir: Path,
         pool_size: int,
         mountable: Sequence[Path] = (),
+        network: bool = False,
     ) -> None:
         self._wanted = wanted
         self._python = python
@@ -66,6 +77,7 @@ class Sandbox:
         self._scratch = Scratch(cache_dir)
         self._pool_size = pool_size
         self._mountable = tuple(place.resolve() for place in mountable)
+        self._network = network
         self._opening: asyncio.Task[Ready] | None = None
 
     def open(self) -> None:
@@ -84,7 +96,7 @@ class Sandbox:
         found, chosen = await asyncio.to_thread(self._look)
         pool = Pool(sources.of(chosen), size=self._pool_size)
         pool.open()
-        return Ready(pool, found, self._mountable)
+        return Ready(pool, found, self._mountable, self._network)
 
     def _look(self) -> tuple[environment.Environment, Isolation]:
         found = environment.find(self._python, self._home)

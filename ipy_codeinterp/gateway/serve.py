@@ -35,6 +35,7 @@ class Options:
     owner_fd: int | None = None
     pool_size: int = pool.SIZE
     mountable: tuple[Path, ...] = ()
+    network: bool = False
 
 
 def main(options: Options, out: TextIO = sys.stdout) -> int:
@@ -52,6 +53,7 @@ async def serve(options: Options, out: TextIO) -> None:
         cache_dir=options.cache_dir,
         pool_size=options.pool_size,
         mountable=options.mountable,
+        network=options.network,
     )
     stopped = _stop_event(options.owner_fd)
     # handler_cancellation: a client that hangs up ends its run

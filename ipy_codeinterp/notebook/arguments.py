@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import keyword
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_arguments
 from IPython.utils._process_common import arg_split
 
-from ipy_codeinterp import catalog, registry
+from ipy_codeinterp import catalog, registry, verbs
 from ipy_codeinterp.languages import LANGUAGES
+from ipy_codeinterp.settings import CHOICES
 
 FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("-m", "--model"), {"metavar": "NAME", "help": "which interpreter runs the cell: local, claude, gpt"}),
@@ -39,6 +40,13 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         },
     ),
     (
+        ("--network",),
+        {
+            "action": "store_true",
+            "help": "let the code speak to public addresses, if the setting `network` allows it",
+        },
+    ),
+    (
         ("--with",),
         {
             "metavar": "PACKAGE",
@@ -48,6 +56,25 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
             "help": 'install this package for the code, wheels only, from your index: "polars>=1"',
         },
     ),
+    (("--policy",), {"metavar": "NAME", "help": f"how to choose between offers: {', '.join(CHOICES['policy'])}"}),
+    (("--critical",), {"action": "store_true", "help": "it matters most that this is right (policy hybrid)"}),
+    (("--max-cost",), {"metavar": "USD", "help": "refuse what could cost more than this"}),
+    (
+        ("--label",),
+        {
+            "metavar": "NAME=VALUE",
+            "action": "append",
+            "default": [],
+            "help": "keep this with the call in the ledger, for `%%interp stats --by label`",
+        },
+    ),
+    (("--no-cache",), {"action": "store_true", "help": "run it, also where an equal cell was paid for before"}),
+    (
+        ("--chunks",),
+        {"metavar": "PATH", "help": "run the cell on every range of this CSV file's rows; it sees them as `chunk`"},
+    ),
+    (("--rows",), {"metavar": "N", "help": "rows of a range (default: 10000); with --chunks"}),
+    (("--checkpoint",), {"metavar": "DIR", "help": "keep what is done in this folder, and go on there; with --chunks"}),
     (
         ("--no-raise-error",),
         {"action": "store_true", "help": "show an error of the code, but do not fail the cell with it"},
@@ -55,7 +82,7 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
 )
 
 MOST_TIMEOUT = 24 * 3600  # seconds
-VERBS = ("panel", "container", "models", "doctor", "help")
+VERBS = ("panel", "container", "models", "doctor", "record", *verbs.VERBS, "help")
 
 
 class BadUsage(UsageError):
@@ -90,9 +117,27 @@ def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
     except UsageError as error:
         raise BadUsage(f"{error} ({_advice(words)})") from None
     options.timeout = _seconds(options.timeout)
+    options.label = dict(_label(said) for said in options.label)
+    options.rows = _rows(options.rows)
+    for name in ("rows", "checkpoint"):
+        if getattr(options, name) is not None and options.chunks is None:
+            raise BadUsage(f"--{name}: it goes with --chunks PATH")
     if options.out is not None and (not options.out.isidentifier() or keyword.iskeyword(options.out)):
         raise BadUsage(f"--out {options.out}: not a variable's name")
     return options
+
+
+def parse_verb(verb: verbs.Verb, words: list[str]) -> argparse.Namespace:
+    """The arguments of a verb. Raises `BadUsage` in one line."""
+    parser = _Parser(prog=f"%interp {verb.name}", description=verb.help, allow_abbrev=False, add_help=False)
+    verb.add(parser)
+    return parser.parse_args(words)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        flags = ", ".join(name for action in self._actions for name in action.option_strings)
+        raise BadUsage(f"{self.prog}: {message} (it takes {flags})")
 
 
 def _advice(words: list[str]) -> str:
@@ -114,6 +159,22 @@ def _dashed(word: str) -> str:
         return word
     flag, equals, value = word.partition("=")
     return flag.replace("_", "-") + equals + value
+
+
+def _label(said: str) -> tuple[str, str]:
+    name, equals, value = said.partition("=")
+    if not name or not equals:
+        raise BadUsage(f"--label {said}: write NAME=VALUE")
+    return name, value
+
+
+def _rows(said: str | None) -> int | None:
+    if said is None:
+        return None
+    number = said.replace("_", "").replace(",", "")
+    if not (number.isascii() and number.isdigit() and int(number)):
+        raise BadUsage(f"--rows {said}: not a number of rows")
+    return int(number)
 
 
 def _seconds(said: str | None) -> float | None:

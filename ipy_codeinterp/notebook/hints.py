@@ -44,6 +44,7 @@ class Surroundings:
     past: Sequence[Past]
     container: str | None = None
     is_new: bool = False
+    has_network: bool = False
 
 
 Rule = Callable[[Error, Surroundings], str | None]
@@ -168,10 +169,13 @@ def _binds(line: str, name: str) -> bool:
     return re.search(f"{assigned}|{declared}", line) is not None
 
 
-def _no_network(error: Error, _: Surroundings) -> str | None:
+def _no_network(error: Error, around: Surroundings) -> str | None:
+    if around.has_network:
+        is_closed = "No route to host" in error.evalue
+        return "--network leads to public addresses only, by TCP and UDP over IPv4" if is_closed else None
     words = ("name resolution", "Name or service not known", "Network is unreachable", "getaddrinfo failed")
     if any(word in error.evalue for word in words):
-        return "there is no network inside the sandbox: fetch the data in the notebook and --attach the file"
+        return "there is no network inside the sandbox (see --network): fetch the data in the notebook and --attach it"
     return None
 
 

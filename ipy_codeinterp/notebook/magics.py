@@ -8,28 +8,49 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import MagicArgumentParser
-from traitlets import Enum, Float, TraitError, Unicode, validate
+from IPython.utils._process_common import arg_split
+from traitlets import Enum, Float, TraitError, TraitType, Unicode, observe, validate
 
-from ipy_codeinterp import catalog, languages, registry, settings
-from ipy_codeinterp.errors import CodeError, Crashed, LimitReached
-from ipy_codeinterp.execution import NOT_ISOLATED, ContainerState, Execution, Result
+from ipy_codeinterp import catalog, languages, registry, settings, verbs
+from ipy_codeinterp.errors import CodeError, Crashed, LimitReached, NotAllowed
+from ipy_codeinterp.execution import ContainerState, Execution, Result
 from ipy_codeinterp.mime import safe_text
 from ipy_codeinterp.notebook import nest
-from ipy_codeinterp.notebook.arguments import VERBS, BadUsage, parse, with_arguments
+from ipy_codeinterp.notebook.arguments import VERBS, BadUsage, parse, parse_verb, with_arguments
 from ipy_codeinterp.notebook.hints import Past, Surroundings, hints
 from ipy_codeinterp.notebook.panel import Panel
 from ipy_codeinterp.notebook.view import View, is_deterministic, result_html
 from ipy_codeinterp.session import Session
 from ipy_codeinterp.settings import CHOICES, Settings
 
+if TYPE_CHECKING:
+    from ipy_codeinterp.chunks import Report
+
+T = TypeVar("T")
+
 MOST_PAST = 50  # earlier cells that hints look at
 MOST_MESSAGE = 2000  # characters of an exception's text
+
+
+class Money(TraitType[Decimal | None, Any]):
+    """USD, or None."""
+
+    default_value = None
+    info_text = "an amount of US dollars, or None"
+
+    def validate(self, obj: Any, value: Any) -> Decimal | None:
+        try:
+            return settings.money(value)
+        except ValueError:
+            self.error(obj, value)
 
 
 @magics_class
@@ -49,6 +70,8 @@ class InterpMagics(Magics):
     figure_dpi = Float(None, allow_none=True, help="dots per inch of figures; None leaves it to matplotlib").tag(
         config=True
     )
+    policy = Enum(CHOICES["policy"], help="how to choose between offers").tag(config=True)
+    budget = Money(help="USD this session may spend on what is billed; None is no limit").tag(config=True)
     warm = Enum(CHOICES["warm"], help="when the local gateway starts; takes effect at %reload_ext").tag(config=True)
 
     shell: InteractiveShell
@@ -59,6 +82,7 @@ class InterpMagics(Magics):
         given = shell.config.get("InterpMagics", {})
         super().__init__(shell, **{name: value for name, value in configured.items() if name not in given})
         self._session = Session(self._settings(known))
+        self._session.notebook = notebook_name(shell)
         self._panel: Panel | None = None
         self._past: deque[Past] = deque(maxlen=MOST_PAST)
         self._name = secrets.token_hex(4)
@@ -73,6 +97,11 @@ class InterpMagics(Magics):
         if name not in catalog.profiles() and "@" not in name:
             raise TraitError(f"unknown model {name!r}: {registry.suggestion(name, catalog.profiles())}")
         return name
+
+    @observe("budget")
+    def _new_budget(self, change: Any) -> None:
+        if hasattr(self, "_session"):
+            self._session.settings = self._session.settings.changed(budget=change["new"])
 
     # --- life ---
 
@@ -110,19 +139,38 @@ class InterpMagics(Magics):
     def _cell(self, line: str, cell: str) -> None:
         options = parse(_parser(), line)
         execution = self._execution(options, cell)
-        try:
-            result = self._run(execution)
-        finally:
-            self._past.append(Past.of(cell, execution.container))
+        terms = {"max_cost": options.max_cost, "labels": options.label, "cache": not options.no_cache}
+        terms |= {"policy": options.policy or self.policy, "critical": options.critical}
+        run = self._over_chunks if options.chunks else self._once
+        outcome, error = run(execution, options, terms)
         if options.out:
-            self.shell.user_ns[options.out] = result
-        around = self._surroundings(execution, result)
-        error = failure(result, around)
+            self.shell.user_ns[options.out] = outcome
         if error is None:
             return
         if not options.no_raise_error:
             raise error
         self.shell.showtraceback((type(error), error, None))
+
+    def _once(self, execution: Execution, options: Any, terms: dict[str, Any]) -> tuple[Result, CodeError | None]:
+        result = self._run(execution, self._session.run, **terms)
+        return result, failure(result, self._surroundings(execution, result))
+
+    def _over_chunks(
+        self, execution: Execution, options: Any, terms: dict[str, Any]
+    ) -> tuple[Report, CodeError | None]:
+        from ipy_codeinterp import chunks
+
+        run = partial(chunks.run, self._session, path=options.chunks, checkpoint=options.checkpoint)
+        try:
+            report = self._run(execution, run, rows=options.rows or chunks.ROWS, **terms)
+        except chunks.RangeFailed as error:
+            if error.result:
+                around = self._surroundings(execution, error.result)
+                advice = [safe_text(hint) for hint in hints(error.result.error, error.result.limit, around)]
+                error.hint = "\n".join([*advice, error.hint])
+            return error.report, error
+        print(report)  # noqa: T201 - this is the screen
+        return report, None
 
     def _execution(self, options: Any, cell: str) -> Execution:
         model = options.model or self.model
@@ -141,26 +189,24 @@ class InterpMagics(Magics):
             files=options.attach,
             mounts=options.mount,
             packages=options.packages,
+            network=options.network,
         )
         return replace(execution, figure_format=self.figure_format, figure_dpi=self.figure_dpi)
 
-    def _run(self, execution: Execution) -> Result:
-        offer = catalog.find(execution.model or self.model)
-        facts = {"offer": str(offer)}
-        if self._session.settings.isolation == "bare":
-            facts["isolation"] = NOT_ISOLATED
+    def _run(self, execution: Execution, run: Callable[..., T], **terms: Any) -> T:
         view = View(
             self.shell,
             deterministic=is_deterministic(self.render),
             place=self._place(execution.container),
-            facts=facts,
+            facts=self._session.origin(execution),
         )
         try:
-            return self._session.run(execution, show=view.show, pause=self._pause)
+            return run(execution, show=view.show, pause=self._pause, **terms)
         except KeyboardInterrupt:
             raise interrupted() from None
         finally:
             view.finish()
+            self._past.append(Past.of(execution.body, execution.container))
             if self._panel:
                 self._panel.refresh()
 
@@ -179,6 +225,7 @@ class InterpMagics(Magics):
             past=tuple(self._past)[:-1],  # without this one
             container=execution.container,
             is_new=bool(result.container_new),
+            has_network=execution.network,
         )
 
     # --- verbs ---
@@ -190,6 +237,11 @@ class InterpMagics(Magics):
             raise BadUsage(f"%interp takes a verb ({', '.join(VERBS)}): code goes into a cell under %%interp {line}")
         if verb not in VERBS:
             raise BadUsage(f"unknown verb {verb!r}: {registry.suggestion(verb, VERBS)}")
+        if verb in verbs.VERBS:
+            self._session.flush()
+            options = parse_verb(verbs.VERBS[verb], list(arg_split(" ".join(rest), posix=True)))
+            print(verbs.VERBS[verb].run(self._session.settings, options))  # noqa: T201 - this is the screen
+            return
         getattr(self, f"_verb_{verb}")(rest)
 
     def _verb_help(self, rest: list[str]) -> None:
@@ -233,6 +285,8 @@ class InterpMagics(Magics):
             known = probe.interpreters(folder, *names)
             print(probe.as_json(known) if as_json else probe.table(known))  # noqa: T201 - this is the screen
             return
+        if self._session.is_replay:
+            raise NotAllowed("a replay asks nobody how it is", hint="unset IPY_CODEINTERP_REPLAY, and load again")
         try:
             report = probe.examine(self._session, names[0] if names else self.model)
         except KeyboardInterrupt:
@@ -244,8 +298,15 @@ class InterpMagics(Magics):
         from ipy_codeinterp import doctor
 
         _no_more("doctor", rest, "--json")
-        findings = doctor.examine(self._session.settings)
+        findings = doctor.examine(self._session.settings.live)
         print(doctor.as_json(findings) if rest else doctor.report(findings))  # noqa: T201 - this is the screen
+
+    def _verb_record(self, rest: list[str]) -> None:
+        from ipy_codeinterp.notebook import recorder
+
+        _no_more("record", rest, "--json")
+        told = recorder.state(self._session.settings, self._session.recording)
+        print(recorder.state_json(told) if rest else recorder.state_text(told))  # noqa: T201 - this is the screen
 
     def _close_panel(self) -> None:
         self._session.on_settled = lambda _: None
@@ -291,6 +352,12 @@ def has_front_end(shell: InteractiveShell) -> bool:
     """Whether somebody is there to whom a widget can be shown: Jupyter Server and VS Code leave their marks."""
     marks = ("JPY_SESSION_NAME" in os.environ, "__vsc_ipynb_file__" in shell.user_ns, "COLAB_GPU" in os.environ)
     return hasattr(shell, "kernel") and any(marks)
+
+
+def notebook_name(shell: InteractiveShell) -> str | None:
+    """What the notebook is called, where its front end says so."""
+    said = shell.user_ns.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
+    return Path(str(said)).name if said else None
 
 
 def interrupted() -> KeyboardInterrupt:

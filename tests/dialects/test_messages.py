@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ipy_codeinterp.dialects import messages, prompt, sse
-from ipy_codeinterp.errors import AuthenticationFailed, BadReply, InterpError, Overloaded, Rejected
+from ipy_codeinterp.errors import AuthenticationFailed, BadReply, InterpError, Overloaded, QuotaExceeded, Rejected
 from ipy_codeinterp.execution import (
     Clear,
     Display,
@@ -394,7 +394,7 @@ def test_error_event(kind: str, expected: type[InterpError]) -> None:
         (a_body("not_found_error"), 404, Rejected, "because"),
         (a_body("overloaded_error"), 529, Overloaded, "because"),
         (a_body("of a later year"), 403, AuthenticationFailed, "because"),
-        ({"error": "no credit"}, 402, Rejected, "no credit"),
+        ({"error": "no credit"}, 402, QuotaExceeded, "no credit"),
         ({"error": {"type": ["x"]}}, 500, Overloaded, "HTTP 500"),
         ({"error": None}, 500, Overloaded, "{'error': None}"),
         ({"message": "quota"}, 429, Overloaded, "{'message': 'quota'}"),

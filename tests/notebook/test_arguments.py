@@ -29,6 +29,7 @@ def test_nothing_said() -> None:
         "out": None,
         "attach": [],
         "mount": [],
+        "network": False,
         "packages": [],
         "no_raise_error": False,
     }
@@ -48,6 +49,7 @@ def test_nothing_said() -> None:
         ("--attach a.csv --attach 'b c.csv'", "attach", ["a.csv", "b c.csv"]),
         ("--attach my_file.csv", "attach", ["my_file.csv"]),
         ("--attach={x}$HOME", "attach", ["{x}$HOME"]),
+        ("--network", "network", True),
         ("--no-raise-error", "no_raise_error", True),
         ("--no_raise_error", "no_raise_error", True),
     ],

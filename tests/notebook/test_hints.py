@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,14 @@ def test_other_walls(tmp_path: Path, error: Error, words: str) -> None:
     (found,) = hints(error, None, around(tmp_path))
 
     assert words in found
+
+
+def test_what_a_network_does_not_reach(tmp_path: Path) -> None:
+    """With a network a closed address says what is open, and nothing says that there is none."""
+    around_it = replace(around(tmp_path), has_network=True)
+    (found,) = hints(Error("OSError", "[Errno 113] No route to host"), None, around_it)
+    assert "public addresses only" in found
+    assert hints(Error("gaierror", "[Errno -2] Name or service not known"), None, around_it) == []
 
 
 @pytest.mark.parametrize(
