@@ -165,12 +165,18 @@ class Restarted:
 
     reason: str = ""
 
+    def __str__(self) -> str:
+        return f"begun again: {self.reason}" if self.reason else "begun again"
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:
     """Something the user should know that no code said: a lost container, a journal that cannot be written."""
 
     text: str
+
+    def __str__(self) -> str:
+        return self.text
 
 
 Event = Phase | CodeDelta | TextDelta | Output | Update | Clear | Restarted | Notice

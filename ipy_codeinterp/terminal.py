@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 
-from ipy_codeinterp.execution import Display, Error, Event, Notice, Stream, StreamName
+from ipy_codeinterp.execution import Display, Error, Event, Notice, Restarted, Stream, StreamName
 from ipy_codeinterp.mime import TextFilter, safe_bundle, safe_text
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -26,8 +26,8 @@ class Terminal:
                 self._write("stdout", f"{shown.get('text/plain', '')}\n")
             case Error(traceback=lines):
                 self._write("stderr", "".join(f"{safe_text(line)}\n" for line in lines))
-            case Notice(text):
-                self._write("stderr", f"{text}\n")
+            case Notice() | Restarted():
+                self._write("stderr", f"{safe_text(str(event))}\n")
 
     def close(self) -> None:
         for name, held in self._filters.items():

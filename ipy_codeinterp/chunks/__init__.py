@@ -67,7 +67,7 @@ async def execute(
     if execution.language != "python" or execution.container is not None:
         raise InvalidInput("neither language nor container can be chosen", hint="each range is run in a fresh Python")
     table = await asyncio.to_thread(look_at, path, separator=separator, encoding=encoding)
-    with tempfile.TemporaryDirectory(prefix="ipy-codeinterp-") as folder:
+    with tempfile.TemporaryDirectory(prefix="ipy-codeinterp-", ignore_cleanup_errors=True) as folder:
         passage = Passage(session, execution, table, terms, Path(folder), emit or _ignore, clock)
         if checkpoint is None:
             return await passage.run(None)

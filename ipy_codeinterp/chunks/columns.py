@@ -9,9 +9,16 @@ from collections.abc import Iterable, Mapping
 
 from ipy_codeinterp.errors import InvalidInput
 
-EMPTY, BOOL, FLOAT, TEXT = "empty", "bool", "float64", "str"
-NUMBERS = ("int64", "uint64", FLOAT)
-KINDS = (EMPTY, BOOL, *NUMBERS, TEXT)
+EMPTY, BOOL, NATURAL, INTEGER, LARGE, FLOAT, TEXT = KINDS = (
+    "empty",
+    "bool",
+    "natural",  # whole numbers from 0 on
+    "int64",
+    "uint64",  # beyond int64
+    "float64",
+    "str",
+)
+NUMBERS = {NATURAL, INTEGER, LARGE, FLOAT}
 
 Seen = Mapping[str, tuple[str, bool]]  # by column: one of KINDS, and whether a value was missing
 
@@ -21,30 +28,23 @@ def dtypes(parts: Iterable[Seen], given: Mapping[str, str]) -> dict[str, str]:
 
     Raises `InvalidInput` for a name in `given` that no column has.
     """
-    whole: dict[str, tuple[str, bool]] = {}
+    kinds: dict[str, set[str]] = {}
+    missing: dict[str, bool] = {}
     for part in parts:
-        for column, (kind, missing) in part.items():
-            before, was_missing = whole.get(column, (EMPTY, False))
-            whole[column] = _joined(before, kind), was_missing or missing
-    if unknown := next((column for column in given if column not in whole), None):
-        raise InvalidInput(f"there is no column {unknown!r}", hint=f"there are {', '.join(whole)[:500]}")
-    return {column: given.get(column) or _dtype(kind, missing) for column, (kind, missing) in whole.items()}
+        for column, (kind, has_gaps) in part.items():
+            kinds.setdefault(column, set()).add(kind)
+            missing[column] = missing.get(column, False) or has_gaps
+    if unknown := next((column for column in given if column not in kinds), None):
+        raise InvalidInput(f"there is no column {unknown!r}", hint=f"there are {', '.join(kinds)[:500]}")
+    return {column: given.get(column) or _dtype(seen - {EMPTY}, missing[column]) for column, seen in kinds.items()}
 
 
-def _joined(one: str, other: str) -> str:
-    if one == other or other == EMPTY:
-        return one
-    if one == EMPTY:
-        return other
-    if {one, other} == {"int64", "uint64"}:
-        return TEXT  # no number of 64 bits holds both: nothing is lost in words
-    return FLOAT if one in NUMBERS and other in NUMBERS else TEXT
-
-
-def _dtype(kind: str, missing: bool) -> str:
+def _dtype(kinds: set[str], missing: bool) -> str:
     """pandas' own choice, but for truth with gaps, for which it has none."""
-    if kind == BOOL:
+    if kinds == {BOOL}:
         return "boolean" if missing else BOOL
-    if kind == EMPTY or (missing and kind in NUMBERS):
-        return FLOAT
-    return kind
+    if not kinds <= NUMBERS:
+        return TEXT
+    if LARGE in kinds and FLOAT not in kinds:
+        return TEXT if missing or INTEGER in kinds else LARGE  # no number holds both: nothing is lost in words
+    return FLOAT if missing or not kinds or FLOAT in kinds else INTEGER

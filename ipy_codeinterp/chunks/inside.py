@@ -73,7 +73,9 @@ def looked_at(column: Any) -> tuple[str, bool]:
         return "empty", True
     if kind == "b" or (kind == "O" and all(isinstance(value, bool) for value in there)):
         return "bool", len(there) < len(column)
-    return {"i": "int64", "u": "uint64", "f": "float64"}.get(kind, "str"), len(there) < len(column)
+    if kind == "i":
+        return "natural" if there.min() >= 0 else "int64", len(there) < len(column)
+    return {"u": "uint64", "f": "float64"}.get(kind, "str"), len(there) < len(column)
 
 
 # --- out ------------------------------------------------------------------------------------------

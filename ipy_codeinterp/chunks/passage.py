@@ -22,7 +22,7 @@ from ipy_codeinterp.chunks.progress import Progress
 from ipy_codeinterp.chunks.report import Done, RangeFailed, Report, kept
 from ipy_codeinterp.chunks.rows import Table
 from ipy_codeinterp.chunks.work import Failure, Queue, Range, cut, gaps, work_through
-from ipy_codeinterp.errors import BadAttachment, InterpError
+from ipy_codeinterp.errors import BadAttachment, InterpError, StoreError
 from ipy_codeinterp.execution import Display, Event, Execution, File, Notice, Stream
 from ipy_codeinterp.session import Session
 
@@ -162,7 +162,7 @@ class Passage:
             )
             result = await self._session.execute(execution, emit=self._told, **self._terms.of_a_run)
         finally:
-            path.unlink()
+            path.unlink(missing_ok=True)
         judged = cell.judge(result)
         is_last = isinstance(judged, Failure) and rows.rows < 2 * self._terms.least
         if code is not None and (isinstance(judged, Answer) or is_last):
@@ -171,7 +171,11 @@ class Passage:
 
     def _written(self, path: Path, start: int, stop: int) -> File:
         content = self._table.read(start, stop)
-        path.write_bytes(content)
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise StoreError(f"{path.parent} cannot be written: {error.strerror}", hint="make room") from None
         return File(cell.FILE, hashlib.sha256(content).hexdigest(), len(content), path)
 
     async def _told(self, event: Event) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 
-from ipy_codeinterp.execution import Clear, Display, Event, Notice, Result, Stream, StreamName, Update
-from ipy_codeinterp.mime import TextFilter, safe_bundle
+from ipy_codeinterp.execution import Clear, Display, Event, Notice, Restarted, Result, Stream, StreamName, Update
+from ipy_codeinterp.mime import TextFilter, safe_bundle, safe_text
 from ipy_codeinterp.outputs import Collector
 
 
@@ -29,12 +29,22 @@ class View:
         self._filters: dict[StreamName, TextFilter] = {"stdout": TextFilter(), "stderr": TextFilter()}
 
     def show(self, event: Event) -> None:
-        if isinstance(event, Notice):
-            print(event.text, file=sys.stderr)  # noqa: T201 - this is the screen
+        if isinstance(event, Restarted):
+            self._forget()
+        if isinstance(event, Notice | Restarted):
+            print(safe_text(str(event)), file=sys.stderr)  # noqa: T201 - this is the screen
         elif self._collector is not None:
             self._collector.feed(event)
         else:
             self._emit(event)
+
+    def _forget(self) -> None:
+        """What was shown was of an attempt that does not count any more."""
+        self._filters = {"stdout": TextFilter(), "stderr": TextFilter()}
+        if self._collector is not None:
+            self._collector = Collector()
+        else:
+            self._shell.display_pub.clear_output()
 
     def finish(self) -> None:
         """What was held back."""

@@ -70,7 +70,7 @@ def test_ranges_are_what_pandas_reads(
     bom: bool,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """Whatever is quoted, blank or ended otherwise, the ranges together are the whole file's rows, in order (D44, D45)."""
+    """Whatever is quoted, blank or ended otherwise, the ranges are the whole file's rows, in order (D44, D45)."""
     body = "".join(f"{','.join(fields)}{end}" for fields, end in table)
     content = (b"\xef\xbb\xbf" * bom) + ('id,"b\nb",c\n' + (body.rstrip("\r\n\t ") if ends_open else body)).encode()
     path = tmp_path_factory.mktemp("rows") / "data.csv"
@@ -148,7 +148,7 @@ def test_wrong_reading(how: dict[str, str], words: str, written: Written) -> Non
 
 def test_no_file(tmp_path: Path) -> None:
     """A file that is not there, and a folder, are refused by name."""
-    with pytest.raises(InvalidInput, match="there is no file .*none.csv"):
+    with pytest.raises(InvalidInput, match=r"there is no file .*none\.csv"):
         look_at(tmp_path / "none.csv")
     with pytest.raises(InvalidInput, match="is not a file"):
         look_at(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -96,7 +97,7 @@ def test_a_bad_row_is_named(total: int, rows: int, least: int, bad: set[int], co
 def test_gaps(cuts: list[int], chosen: list[bool]) -> None:
     """What is done and what is left are the whole, once (D47)."""
     edges = sorted({0, *cuts, 100})
-    ranges = [Range(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    ranges = [Range(a, b) for a, b in itertools.pairwise(edges)]
     done = [each for each, is_done in zip(ranges, chosen, strict=False) if is_done]
 
     assert numbers([*done, *gaps(done, 100)]) == list(range(100))

@@ -11,9 +11,7 @@ from ipy_codeinterp.sandbox import sources
 from ipy_codeinterp.sandbox.environment import Environment
 from ipy_codeinterp.sandbox.isolation import Bare, Bubblewrap, Isolation
 from ipy_codeinterp.sandbox.scratch import Scratch
-
-pytest.register_assert_rewrite("ipy_codeinterp.testing")
-from ipy_codeinterp.testing import SandboxLaws, Start, places_of  # noqa: E402
+from ipy_codeinterp.testing import SandboxLaws, Start, places_of
 
 pytestmark = pytest.mark.sandbox
 
