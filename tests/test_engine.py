@@ -256,9 +256,9 @@ def test_what_was_avoided(tmp_path: Path) -> None:
 
 def test_names_of_offers(tmp_path: Path) -> None:
     """A model that the provider has not is an error with the nearest one."""
-    with Session(settings_in(tmp_path), providers=[At("http://127.0.0.1:9")]) as session:
-        with pytest.raises(UnknownName) as caught:
-            session.run("1", model="claud@scripted")
+    nobody = At("http://127.0.0.1:9")
+    with Session(settings_in(tmp_path), providers=[nobody]) as session, pytest.raises(UnknownName) as caught:
+        session.run("1", model="claud@scripted")
     assert "claude" in caught.value.hint
 
 

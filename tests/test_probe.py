@@ -46,6 +46,8 @@ def willing(cell: Cell) -> Result:
 class FakeSession:
     """Of the shape of a Session: answers each cell of the probe."""
 
+    is_replay = False
+
     def __init__(self, answer: Answer = willing) -> None:
         self.settings = settings.load()
         self.asked: list[tuple[str, str]] = []

@@ -94,7 +94,7 @@ def encode_request(
     extension: Mapping[str, Any] | None,
     most_tokens: int = MAX_TOKENS,
 ) -> dict[str, Any]:
-    """The body of `POST /v1/messages` that asks for the execution's code to be run verbatim, in a reply of `most_tokens`."""
+    """The body of `POST /v1/messages` that asks for code to be run verbatim, in a reply of `most_tokens` at most."""
     content: list[dict[str, Any]] = [{"type": "text", "text": prompt.encode(execution.body, execution.language)}]
     content += [{"type": "container_upload", "file_id": id} for id in file_ids]
     body: dict[str, Any] = {
