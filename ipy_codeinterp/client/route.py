@@ -24,6 +24,7 @@ from ipy_codeinterp.errors import (
     QuotaExceeded,
     Rejected,
     SandboxError,
+    TooLarge,
     Unreachable,
 )
 from ipy_codeinterp.execution import Execution, Restarted, Result, Usage
@@ -231,7 +232,7 @@ def _is_for_the_next(error: InterpError) -> bool:
     if isinstance(error, ProviderError) and error.may_have_run:
         return False
     if isinstance(error, Rejected):
-        return error.status in NEXT_STATUS
+        return isinstance(error, TooLarge) or error.status in NEXT_STATUS
     return isinstance(error, NEXT) and not (isinstance(error, SandboxError) and error.transient)
 
 

@@ -25,6 +25,7 @@ from ipy_codeinterp.errors import (
     Overloaded,
     QuotaExceeded,
     Rejected,
+    TooLarge,
     Unreachable,
 )
 from ipy_codeinterp.execution import Event, Execution, Limit, Restarted, Result
@@ -141,6 +142,7 @@ def test_measured_explores() -> None:
         AuthenticationFailed("no"),
         OverBudget("no"),
         Rejected("no such model", status=404),
+        TooLarge("no"),
     ],
     ids=lambda error: type(error).__name__,
 )
