@@ -337,7 +337,7 @@ def _ask(session: Session, offer: Offer, cell: Cell) -> Result | Silence:
         return Silence(None, f"{language.name} is not installed: {language.install}")
     try:
         timeout = min(offer.timeout, TIMEOUT)
-        return session.run(cell.code, model=str(offer), language=cell.language, timeout=timeout)
+        return session.run(cell.code, model=str(offer), language=cell.language, timeout=timeout, cache=False)
     except NoIsolation:
         raise
     except (SandboxError, ProviderError) as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -91,15 +91,17 @@ class Cache:
 def served(run: Run, found: Result, source: Source) -> Result:
     """`found` as the Result of `run`: nothing was sent and nothing is billed for it, and it says what that avoided."""
     cost = Cost(Decimal(0), Decimal(0), price=found.cost.price, avoided=found.cost.billed)
-    return run.result(
-        found.outcome,
-        parts=found.parts,
-        limit=found.limit,
+    mine = run.result(found.outcome)
+    return replace(
+        found,
+        id=mine.id,
         usage=Usage(0, 0),
         cost=cost,
+        timings=mine.timings,
+        attempts=mine.attempts,
+        request_ids=mine.request_ids,
         source=source,
-        isolation=found.isolation,
-        native=found.native,
+        warm=None,
     )
 
 

@@ -2,24 +2,30 @@
 
 Laws: everyone is told all events, from the first one on; whoever is interrupted leaves alone; when the last one
 leaves, the flight is cancelled, and has ended before that one is told; the cost is in one Result, that of the first
-who still waits at the end; an error is everyone's.
+who still waits at the end; an error is everyone's, but the time that was over is only that of who set out first.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from decimal import Decimal
 
-from ipy_codeinterp.client.cache import Address, Sharing, served
+from ipy_codeinterp.client.cache import Sharing, served
 from ipy_codeinterp.client.chain import Emit, Handler, Run
-from ipy_codeinterp.execution import Event, Result
+from ipy_codeinterp.errors import DeadlineExceeded
+from ipy_codeinterp.execution import Event, Restarted, Result
 
 LINGER = 1.0  # seconds that a good answer can still be joined: by then it is in the journal, for who looked too early
 AHEAD = 64  # events that a flight may be ahead of whoever listens best
 
 
+# Execution's key, offer, and the terms by which others may do it or refuse it: most cost, policy, whether critical.
+Address = tuple[str, str, Decimal | None, str | None, bool]
+
+
 class Coalesce:
-    """Middleware, one event loop's own. Executions of equal key at the same offer share, where `sharing` allows."""
+    """Middleware, one event loop's own. Equal executions on equal terms share, where `sharing` allows."""
 
     def __init__(self, sharing: Sharing, *, linger: float = LINGER) -> None:
         self._sharing = sharing
@@ -29,14 +35,20 @@ class Coalesce:
     async def __call__(self, run: Run, handler: Handler) -> Result:
         if not self._sharing.allows(run):
             return await handler(run)
-        address = (run.execution.key, str(run.offer))
-        flight = self._flights.get(address) or self._begin(address, run, handler)
-        try:
-            return await flight.join(run)
-        finally:
-            if flight.is_abandoned:
-                self._forget(address, flight)  # at once: nobody may join what is being cancelled
-                await flight.cancel()
+        address = (run.execution.key, str(run.offer), run.max_cost, run.policy, run.critical)
+        while True:
+            flight = self._flights.get(address) or self._begin(address, run, handler)
+            try:
+                return await flight.join(run)
+            except DeadlineExceeded as error:
+                if flight.is_led_by(run) or (run.left is not None and run.left <= 0):
+                    raise
+                self._forget(address, flight)
+                await run.emit(Restarted(str(error)))
+            finally:
+                if flight.is_abandoned:
+                    self._forget(address, flight)  # at once: nobody may join what is being cancelled
+                    await flight.cancel()
 
     def _begin(self, address: Address, run: Run, handler: Handler) -> Flight:
         flight = self._flights[address] = Flight(run, handler)
@@ -78,6 +90,10 @@ class Flight:
             return False
         return self.task.result().outcome == "ok"
 
+    def is_led_by(self, run: Run) -> bool:
+        """Whether it was begun by `run`, and has its deadline."""
+        return run.id == self._run.id
+
     async def join(self, run: Run) -> Result:
         """Wait for the end as `run`; returns its Result, or raises what the flight raised."""
         self._waiting[run.id] = run
@@ -87,8 +103,8 @@ class Flight:
             result = self.task.result()
         finally:
             del self._waiting[run.id]
-            run.decoder = self._run.decoder  # what there is of it, also for who leaves early
-            if run.id in (self._payer, self._run.id):
+            run.decoder, run.offer = self._run.decoder, self._run.offer  # what there is, also for who leaves early
+            if run.id == self._payer or self.is_led_by(run):
                 run.attempts, run.request_ids = self._run.attempts, self._run.request_ids
         return replace(result, id=run.id) if run.id == self._payer else served(run, result, "shared")
 

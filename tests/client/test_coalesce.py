@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -17,7 +18,7 @@ from ipy_codeinterp.catalog import Price
 from ipy_codeinterp.client.cache import Sharing
 from ipy_codeinterp.client.chain import Run
 from ipy_codeinterp.client.coalesce import AHEAD, LINGER, Coalesce
-from ipy_codeinterp.errors import Overloaded
+from ipy_codeinterp.errors import DeadlineExceeded, Overloaded
 from ipy_codeinterp.execution import Cost, Event, Execution, Outcome, Result, Stream
 
 from .provider import Provider, lab, runs
@@ -37,8 +38,9 @@ class Upstream:
     async def __call__(self, run: Run) -> Result:
         self.calls.append(run)
         run.attempts += 1
+        ending = self.ending
         try:
-            outcome = await asyncio.shield(self.ending)
+            outcome = await asyncio.shield(ending)
         except asyncio.CancelledError:
             self.cancelled += 1
             await asyncio.sleep(0)  # a transport has things to close
@@ -69,8 +71,8 @@ class Caller:
         return self
 
     async def hears(self, event: Event) -> None:
-        assert isinstance(event, Stream)
-        self.told.append(event.text)
+        if isinstance(event, Stream):
+            self.told.append(event.text)
 
     async def leaves(self) -> None:
         self.task.cancel()
@@ -228,6 +230,57 @@ def test_what_is_not_equal() -> None:
         await settled()
 
         assert [run.execution.body for run in upstream.calls] == ["x", "y", "x", "x"]
+
+    flying(body)
+
+
+def test_the_first_is_out_of_time() -> None:
+    """Where the time of the first caller is over the others are not: the next in line sets out anew, for the rest."""
+
+    async def body(upstream: Upstream, ask: Ask) -> None:
+        soon = time.monotonic()
+        first, *others = [await caller.starts() for caller in (ask(deadline=soon + 1), ask(deadline=soon + 99), ask())]
+        ending, upstream.ending = upstream.ending, asyncio.get_running_loop().create_future()
+        await upstream.say("a")
+        ending.set_exception(DeadlineExceeded("too late"))
+        with pytest.raises(DeadlineExceeded):
+            await first.task
+        await settled()
+        await upstream.say("b")
+        upstream.ending.set_result("ok")
+        results = [await caller.task for caller in others]
+
+        assert [result.source for result in results] == ["live", "shared"]
+        assert len(upstream.calls) == 2
+        assert [caller.told for caller in others] == [["a", "b"]] * 2
+
+    flying(body)
+
+
+@pytest.mark.parametrize("terms", [{"max_cost": Decimal(1)}, {"policy": "cheapest"}, {"critical": True}], ids=str)
+def test_other_terms(terms: dict[str, Any]) -> None:
+    """What may be refused or sent elsewhere on other terms is a passage of its own."""
+
+    async def body(upstream: Upstream, ask: Ask) -> None:
+        for caller in (ask(), ask(**terms), ask(**terms)):
+            await caller.starts()
+        upstream.ending.set_result("ok")
+        await settled()
+
+        assert len(upstream.calls) == 2
+
+    flying(body)
+
+
+def test_done_by_another_offer() -> None:
+    """Where the work went to another offer, every Result names that one."""
+
+    async def body(upstream: Upstream, ask: Ask) -> None:
+        callers = [await ask().starts() for _ in range(2)]
+        upstream.calls[0].offer = replace(PRICED, provider="elsewhere")
+        upstream.ending.set_result("ok")
+
+        assert [(await caller.task).offer for caller in callers] == ["claude@elsewhere"] * 2
 
     flying(body)
 
