@@ -23,7 +23,7 @@ LONGEST_PAUSE = 0.1  # seconds, whatever it costs
 NEAR = 0.5  # of the limit
 FAST = 0.05  # of the limit, between two looks
 SLACK = 48 << 20  # bytes above the limit: a process that asks for too much shall be told so by the kernel first
-BACKSTOP = 60 << 20  # bytes above the limit where the kernel acts by itself, should we be late
+BACKSTOP = 52 << 20  # bytes above the limit where the kernel acts by itself, should we be late
 KB = 1024
 SHARED_ANONYMOUS = "/dev/zero (deleted)"
 

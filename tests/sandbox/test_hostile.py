@@ -129,7 +129,7 @@ def status_of(pid: int) -> dict[str, str]:
 
 
 class Held(threading.Thread):
-    """The most memory that the processes of one name held together, as the kernel counts it.
+    """The most memory that the processes of one name held together, beyond the interpreter that they share.
 
     With `everywhere` also what belongs to no process, of the whole machine.
     """
@@ -174,7 +174,7 @@ class Held(threading.Thread):
         if private and not self._alone:
             self._alone = private[0]
         common = max(0, _common() - self._common) if self._everywhere else 0
-        return self._alone + sum(max(0, p - self._alone) for p in private) + common
+        return sum(max(0, p - self._alone) for p in private) + common
 
 
 def _common() -> int:

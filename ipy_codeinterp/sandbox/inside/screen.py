@@ -34,10 +34,9 @@ class Screen:
 
     def write(self, name: str, text: str) -> None:
         with self._interrupts.held(), self._lock:
-            if self._is_late():
-                return
-            self._pieces.append((name, text))
-            self._size += len(text)
+            if not self._is_late():
+                self._pieces.append((name, text))
+                self._size += len(text)
         wait = 0 if self._forked else FLUSH_EVERY
         if self._size >= FLUSH_AT or ("\n" in text and time.monotonic() - self._flushed >= wait):
             self.flush()
@@ -96,8 +95,13 @@ class Screen:
 
     def _wake_flusher(self) -> None:
         if self._flusher is None:
-            self._flusher = threading.Thread(target=self._flush_for_ever, name="flusher", daemon=True)
-            self._flusher.start()
+            flusher = threading.Thread(target=self._flush_for_ever, name="flusher", daemon=True)
+            try:
+                flusher.start()
+            except RuntimeError:  # the code has started as many as there may be
+                self.flush()
+                return
+            self._flusher = flusher
         self._waiting.set()
 
     def _flush_for_ever(self) -> None:
