@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ipy_codeinterp import languages, settings
+from ipy_codeinterp import languages, settings, warm
 from ipy_codeinterp import verbs as verbs_
 from ipy_codeinterp.errors import InterpError, InvalidInput, NoIsolation, NotAllowed
 from ipy_codeinterp.execution import Result
@@ -92,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     models.add_argument("name", nargs="?", metavar="NAME", help="one of them: local, claude")
     models.add_argument("--probe", action="store_true", help="run code in it: languages, packages, limits, walls")
     models.add_argument("--json", action="store_true", help="the same as JSON")
+    warm.add_arguments(models)
     models.set_defaults(verb=_models)
 
     doctor = verbs.add_parser("doctor", help="say what works on this machine, and what to do about what does not")
@@ -134,8 +135,32 @@ def _record(options: argparse.Namespace) -> int:
 
 
 def _shared(verb: verbs_.Verb, options: argparse.Namespace) -> int:
+    if verbs_.needs_session(verb.name, options):
+        return _with_session(options)
     print(verb.run(settings.load(), options))
     return OK
+
+
+def _with_session(options: argparse.Namespace) -> int:
+    from ipy_codeinterp.session import Session
+    from ipy_codeinterp.terminal import Terminal
+
+    screen = Terminal()
+    with Session() as session:
+        try:
+            said = verbs_.with_session(session, options, screen.show, _tell)
+        except KeyboardInterrupt:
+            _tell("what is under way ends first, the rest stays put aside; Ctrl-C again cuts it short")
+            session.batches.finish()
+            raise
+    screen.close()
+    if said:
+        _tell(said)
+    return OK
+
+
+def _tell(said: str) -> None:
+    print(said, file=sys.stderr)
 
 
 def _add_isolation(verb: argparse.ArgumentParser) -> None:
@@ -209,6 +234,8 @@ def _models(options: argparse.Namespace) -> int:
     from ipy_codeinterp.session import Session
 
     known = settings.load()
+    if options.warm:
+        return _warm(options)
     if not options.probe:
         there = probe.interpreters(known.data_dir, options.name)
         print(probe.as_json(there) if options.json else probe.table(there))
@@ -218,6 +245,16 @@ def _models(options: argparse.Namespace) -> int:
     print(probe.as_json(report) if options.json else probe.text(report))
     probe.keep(known.data_dir, report)
     return FAILED if report.failed else OK
+
+
+def _warm(options: argparse.Namespace) -> int:
+    from ipy_codeinterp.session import Session
+
+    with Session() as session:
+        plan, most = warm.planned(session, options)
+        print(plan, flush=True)
+        print(warm.run(session, plan, most))
+    return OK
 
 
 def _doctor(options: argparse.Namespace) -> int:

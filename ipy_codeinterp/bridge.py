@@ -54,6 +54,10 @@ class Bridge:
         """Run a coroutine that shows nothing."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._opened()).result()
 
+    def begin(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """The same without waiting for its end."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._opened())
+
     def close(self) -> None:
         """Stop the loop and its thread."""
         with self._lock:

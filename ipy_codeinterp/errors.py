@@ -10,6 +10,8 @@ InterpError                     .hint says what to do next      .transient says 
 │   ├── ReplayMiss              a replay was asked for what was not recorded
 │   └── OverBudget              it could cost more than is left
 ├── NoOffer                     nobody can do it, or all have given up: .reasons by offer
+├── Batched                     it is put aside until later: .id
+├── BatchEnded                  what was put aside came to nothing: .id
 ├── DeadlineExceeded            the time for the whole call is over
 ├── ProviderError               .provider .status .param .request_id .retry_after .should_retry .may_have_run
 │   ├── AuthenticationFailed    401, 403
@@ -87,11 +89,35 @@ class OverBudget(NotAllowed):
 
 
 class NoOffer(InterpError):
-    """Nobody can do it, or all have given up. `reasons` says why, by offer."""
+    """Nobody can do it, or all have given up. `reasons` says why, by offer; `causes` are the errors of the latter."""
 
-    def __init__(self, message: str, *, hint: str = "", reasons: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        reasons: Mapping[str, str] | None = None,
+        causes: Sequence[InterpError] = (),
+    ) -> None:
         super().__init__(message, hint=hint)
         self.reasons = dict(reasons or {})
+        self.causes = tuple(causes)
+
+
+class Batched(InterpError):
+    """It was not run, but put aside: it will be when there is capacity. `id` finds it again."""
+
+    def __init__(self, message: str, *, hint: str = "", id: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.id = id
+
+
+class BatchEnded(InterpError):
+    """What was put aside has failed or was cancelled: no Result will come of it."""
+
+    def __init__(self, message: str, *, hint: str = "", id: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.id = id
 
 
 class DeadlineExceeded(InterpError):

@@ -63,7 +63,7 @@ class Execution:
     @property
     def key(self) -> str:
         """SHA-256 over every field that can change the answer: the address of this execution."""
-        content = {f.name: getattr(self, f.name) for f in fields(self)}
+        content = {name: getattr(self, name) for name in _DEFAULTS}
         for name in ("files", "inputs"):
             content[name] = [[file.name, file.sha256, file.size] for file in content[name]]
         for name in ("timeout", "figure_dpi"):
@@ -75,15 +75,18 @@ class Execution:
             "packages",
             "network",
         ):  # came later: keys that are known already stay what they are
-            if content[name] == type(self).__dataclass_fields__[name].default:
+            if content[name] == _DEFAULTS[name]:
                 del content[name]
-        canonical = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return hashlib.sha256(_canonical(content).encode()).hexdigest()
 
     @property
     def repeatable(self) -> bool:
         """Whether running it again starts from the same state: without a container, seeing nothing outside it."""
         return self.container is None and not self.mounts and not self.network
+
+
+_DEFAULTS = {f.name: f.default for f in fields(Execution)}
+_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode
 
 
 # --- what code produced ---------------------------------------------------------------------------

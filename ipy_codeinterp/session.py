@@ -12,28 +12,49 @@ import os
 import secrets
 import threading
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from ipy_codeinterp import attachments, catalog, languages, registry, settings
+from ipy_codeinterp import attachments, batch, catalog, languages, registry, settings
+from ipy_codeinterp.batch import Batches, Trickle
 from ipy_codeinterp.bridge import Bridge, Emit
 from ipy_codeinterp.catalog import Offer
-from ipy_codeinterp.errors import InterpError, InvalidInput, NothingToRun, Rejected, SandboxError, StoreError
+from ipy_codeinterp.errors import (
+    BadAttachment,
+    Batched,
+    InterpError,
+    InvalidInput,
+    NotAllowed,
+    NothingToRun,
+    Rejected,
+    SandboxError,
+    StoreError,
+)
 from ipy_codeinterp.execution import NOT_ISOLATED, ContainerState, Event, Execution, File, Result
 from ipy_codeinterp.gateway.process import GatewayProcess
 from ipy_codeinterp.many import Progress, run_all
-from ipy_codeinterp.settings import Settings
-from ipy_codeinterp.store import database, place, stats
+from ipy_codeinterp.settings import BATCH, Settings
+from ipy_codeinterp.store import batches, database, journal, place, stats
+from ipy_codeinterp.store.batches import Batch, Terms
 from ipy_codeinterp.store.database import Database
 from ipy_codeinterp.store.ledger import Attempt, Meter, Origin
 from ipy_codeinterp.store.recording import Recording
+from ipy_codeinterp.together import Ways, run_together
 
 if TYPE_CHECKING:  # aiohttp costs more to import than everything else here: only the first run pays for it
     from ipy_codeinterp.client import Client, Ids
     from ipy_codeinterp.client.replay import Recorder
     from ipy_codeinterp.client.transport import Endpoint
+
+
+T = TypeVar("T")
+
+# What of the arguments of a run is part of its Execution.
+ASKED = ("model", "language", "container", "timeout", "files", "mounts", "packages", "network")
 
 
 class Provider(Protocol):
@@ -69,6 +90,8 @@ class Session:
         self._recorder: Recorder | None = None
         self._clients: dict[object, Client] = {}  # by loop
         self._ids: Ids | None = None
+        self.batches = Batches(self._database, self.in_background, self._trickle, self._is_known)
+        self._background: set[Future[Any]] = set()
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._closed = False
@@ -94,6 +117,7 @@ class Session:
         critical: bool = False,
         labels: Mapping[str, str] | None = None,
         cache: bool = True,
+        aside: bool = True,
         emit: Emit | None = None,
     ) -> Result:
         """Run `code` and return what came of it. The code raising, or hitting a limit, is a Result.
@@ -103,7 +127,7 @@ class Session:
         run (`"polars>=1"`; wheels only); with `network` the code may speak to public addresses, if the settings allow
         it. `policy` and `critical` say how to choose between offers. `max_cost` is the USD that all attempts together
         may cost, and `labels` are kept with them in the ledger. Without `cache` it is run, whatever was kept of an
-        equal one. Raises `InterpError`.
+        equal one; without `aside` it is not put aside, whatever `fallback` says. Raises `InterpError`.
         """
         how: dict[str, Any] = {"language": language, "container": container, "timeout": timeout, "mounts": mounts}
         how |= {"packages": packages, "network": network}
@@ -112,19 +136,55 @@ class Session:
         execution = self.execution(code, model=model, files=known, **how)
         if self.is_replay:
             return await self._replay(execution, emit or _ignore)
-        offer = self._offer(execution.model or self.settings.model)
+        terms = Terms(_money(max_cost), labels or {}, _policy(policy), critical, cache)
+        offer, id = self._offer(execution.model or self.settings.model), batch.new_run_id()
+        try:
+            return await self._executed(execution, offer, terms, emit or _ignore, id)
+        except InterpError as error:
+            if aside and BATCH in self.settings.fallback and batch.is_for_later(error):
+                await asyncio.to_thread(self._put_instead, execution, offer, terms, id, error)
+            raise
+
+    async def _executed(self, execution: Execution, offer: Offer, terms: Terms, emit: Emit, id: str) -> Result:
         async with self._client() as client:
             return await client.execute(
                 execution,
                 offer,
-                emit or _ignore,
-                use_cache=cache,
+                emit,
+                use_cache=terms.cache,
                 deadline=self.settings.deadline,
-                max_cost=_money(max_cost),
-                labels=labels or {},
-                policy=policy and registry.find("policy", policy, {name: name for name in settings.CHOICES["policy"]}),
-                critical=critical,
+                max_cost=terms.max_cost,
+                labels=terms.labels,
+                policy=terms.policy,
+                critical=terms.critical,
+                id=id,
             )
+
+    def batch(
+        self,
+        code: str | Execution,
+        *,
+        max_cost: Decimal | float | None = None,
+        policy: str | None = None,
+        critical: bool = False,
+        labels: Mapping[str, str] | None = None,
+        cache: bool = True,
+        **how: Any,
+    ) -> str:
+        """Put `code` aside and return its id at once; it is run in the background when its provider has room.
+
+        It is on disk then, and survives this process: `batches` has the rest (`wait`, `collect`, `cancel`). Takes what
+        `execute` takes; without a container, mounts and network. An attached file must still be what it is now when its
+        turn comes. Raises `InterpError`.
+        """
+        self._check_open()
+        if self.is_replay:
+            raise NotAllowed("a replay runs nothing, also not later", hint="unset IPY_CODEINTERP_REPLAY")
+        execution = self.execution(code, **how)
+        terms = Terms(_money(max_cost), labels or {}, _policy(policy), critical, cache)
+        offer = self._offer(execution.model or self.settings.model)
+        self._check_affordable(execution, offer, terms)
+        return self.batches.put(batch.new_batch(execution, str(offer), terms, self.notebook))
 
     async def stream(self, code: str | Execution, **how: Any) -> AsyncIterator[Event | Result]:
         """Run `code` and yield its events while it runs; the last thing is the Result. Takes what `execute` takes."""
@@ -155,6 +215,7 @@ class Session:
         codes: Iterable[str | Execution],
         *,
         concurrency: int = 8,
+        together: int = 1,
         ordered: bool = False,
         raise_errors: bool = False,
         progress: Callable[[Progress], None] | None = None,
@@ -166,15 +227,17 @@ class Session:
         may be endless. Code that raises is a Result like any other; one that could not be run at all (blank, say) gives
         its error in the Result's place, or with `raise_errors` raises it here and cancels what is still running.
         `progress` is told after each.
+
+        With `together` up to so many cells of Python that start fresh and are asked for in the same way are one turn of
+        one interpreter, with a Result each: names are a cell's own, modules, files and the process are common. What is
+        recorded or replayed is run one by one.
         """
-        outcomes = run_all(
-            lambda code: self.execute(code, **how),
-            codes,
-            concurrency=concurrency,
-            ordered=ordered,
-            raise_errors=raise_errors,
-            progress=progress,
-        )
+        terms: dict[str, Any] = {"concurrency": concurrency, "ordered": ordered}
+        terms |= {"raise_errors": raise_errors, "progress": progress}
+        if together == 1 or self.recording:
+            outcomes = run_all(lambda code: self.execute(code, **how), codes, **terms)
+        else:
+            outcomes = run_together(self._ways(how), codes, together, **terms)
         async with contextlib.aclosing(outcomes) as ended:
             async for index, outcome in ended:
                 yield index, outcome
@@ -230,6 +293,25 @@ class Session:
     def is_replay(self) -> bool:
         """Whether a recording answers, and nothing is run."""
         return self.settings.replay is not None
+
+    def offer(self, name: str | None = None) -> Offer:
+        """What `name` (`claude`, `claude@local`) means here; without one, what the setting `model` names.
+
+        Raises `UnknownName` with the nearest one, and `NotAllowed` for a provider that is not here.
+        """
+        return self._offer(name or self.settings.model)
+
+    def in_background(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin `work` on this session's own loop; it is cut short when the session closes."""
+        try:
+            self._check_open()
+        except SandboxError:
+            work.close()
+            raise
+        future = self._bridge.begin(work)
+        self._background.add(future)
+        future.add_done_callback(self._background.discard)
+        return future
 
     def origin(self, execution: Execution) -> dict[str, str]:
         """What outputs of the next run of `execution` say of where they come from."""
@@ -345,9 +427,12 @@ class Session:
         """Let go of everything: processes, threads, sockets, the file. Calling it again does nothing."""
         if self._closed or os.getpid() != self._pid:
             return
+        self.batches.finish(batch.GRACE)
         self._closed = True
         _open_sessions.discard(self)
         atexit.unregister(self.close)
+        for future in list(self._background):
+            future.cancel()
         client = self._clients.pop(self._bridge.loop, None) if self._bridge.loop else None
         if client:
             self._bridge.call(client.close())
@@ -398,12 +483,43 @@ class Session:
             Policies(
                 retry=RetryPolicy(attempts=self.settings.attempts, may_run_twice=self.settings.may_run_twice),
                 sharing=Sharing("off" if self.recording else self.settings.cache, self.settings.cache_days),
-                rules=lambda: Rules(self.settings.policy, tuple(map(self._offer, self.settings.fallback))),
+                rules=lambda: Rules(self.settings.policy, self._others()),
                 funds=lambda: Funds(self.settings.budget, self.settings.budget_day),
                 origin=lambda: Origin(self._name, self.notebook),
                 recorder=self._recorder,
             ),
         )
+
+    def _ways(self, how: Mapping[str, Any]) -> Ways:
+        """Of running several together: `how` is what `map` was given."""
+        own = {name: value for name, value in how.items() if name in ASKED}
+        terms = {name: value for name, value in how.items() if name not in ASKED}
+        terms["max_cost"] = _money(terms.get("max_cost"))
+
+        async def asked(code: str | Execution) -> Execution:
+            files = own.get("files", ())
+            known = await asyncio.to_thread(attachments.read, files) if files else ()
+            return self.execution(code, **{**own, "files": known})
+
+        async def keep(execution: Execution, result: Result) -> None:
+            written = self._database.write(lambda connection: journal.insert(connection, execution, result))
+            with contextlib.suppress(StoreError):  # the turn's own Result has said so
+                await asyncio.wrap_future(written)
+
+        async def turn(execution: Execution, *, emit: Emit, cache: bool, **how: Any) -> Result:
+            labels, policy, critical = how.get("labels") or {}, _policy(how.get("policy")), how.get("critical", False)
+            terms = Terms(how["max_cost"], labels, policy, critical, cache)
+            offer = self._offer(execution.model or self.settings.model)
+            return await self._executed(execution, offer, terms, emit, batch.new_run_id())
+
+        return Ways(asked, self.execute, turn, keep, self._longest, self._is_one_by_one, terms)
+
+    def _longest(self, execution: Execution) -> float:
+        return self.offer(execution.model).timeout
+
+    def _is_one_by_one(self, error: InterpError) -> bool:
+        """Whether cells are run alone where their turn gave up so: only a cell can be put aside, and collected."""
+        return isinstance(error, Rejected) or (BATCH in self.settings.fallback and batch.is_for_later(error))
 
     async def _replay(self, execution: Execution, emit: Emit) -> Result:
         from ipy_codeinterp.client.replay import replay
@@ -436,6 +552,56 @@ class Session:
             return registry.find("model", model, self._providers[provider].offers)
         return catalog.find(name)
 
+    def _others(self) -> tuple[Offer, ...]:
+        return tuple(self._offer(name) for name in self.settings.fallback if name != BATCH)
+
+    # --- the batch ---
+
+    def _trickle(self) -> Trickle:
+        return Trickle(
+            self._database,
+            self._run_batch,
+            batches.owner(self._name),
+            is_known=self._is_known,
+            twice=lambda: self.settings.may_run_twice,
+        )
+
+    async def _run_batch(self, taken: Batch) -> Result:
+        assert taken.run_id is not None
+        await asyncio.to_thread(_check_unchanged, taken.execution)
+        most, offer = taken.terms.max_cost, self._offer(taken.offer)
+        terms = replace(taken.terms, max_cost=None if most is None else most - taken.spent)
+        self._check_affordable(taken.execution, offer, terms)
+        return await self._executed(taken.execution, offer, terms, _ignore, taken.run_id)
+
+    def _put_instead(self, execution: Execution, offer: Offer, terms: Terms, id: str, error: InterpError) -> None:
+        """Put aside what gave up with `error`, and raise `Batched`; not what cannot be, or may have been billed."""
+        with contextlib.suppress(InvalidInput, NotAllowed, StoreError):
+            self._check_affordable(execution, offer, terms)
+            aside = batch.new_batch(execution, str(offer), terms, self.notebook)
+            if self.batches.put_instead(aside, id):
+                hint = f"collect it later: batch collect {aside.id}"
+                raise Batched(f"put aside as {aside.id}, since {error}", hint=hint, id=aside.id) from error
+
+    def _check_affordable(self, execution: Execution, offer: Offer, terms: Terms) -> None:
+        """What can never be sent for its `max_cost` is refused now, not every time that it is tried."""
+        if terms.max_cost is None or self._others():
+            return
+        from ipy_codeinterp.client.chain import Run
+
+        worst = offer.cost(Run(execution, offer, _ignore).worst_case).billed
+        if worst is not None and worst > terms.max_cost:
+            raise NotAllowed(
+                f"it may cost up to ${worst:.4f}, and may cost ${terms.max_cost}: it can never be sent",
+                hint="allow more with --max-cost USD, or ask for less",
+            )
+
+    def _is_known(self, offer: str) -> bool:
+        try:
+            return not self.is_replay and bool(self._offer(offer))
+        except InterpError:
+            return False
+
     def _settled(self, attempt: Attempt) -> None:
         with self._lock:
             self.meter.add(attempt)
@@ -453,6 +619,18 @@ class _Passing:
 
 async def _ignore(_: Event) -> None:
     pass
+
+
+def _policy(said: str | None) -> str | None:
+    return said and registry.find("policy", said, {name: name for name in settings.CHOICES["policy"]})
+
+
+def _check_unchanged(execution: Execution) -> None:
+    """Raises `BadAttachment` where a file is no longer what was attached."""
+    for file in execution.files:
+        assert file.path is not None
+        if attachments.describe(file.path).sha256 != file.sha256:
+            raise BadAttachment(f"{file.path} has changed since it was attached", hint="put it aside again")
 
 
 def _recording(known: Settings) -> Recording | None:

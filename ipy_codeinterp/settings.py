@@ -16,6 +16,7 @@ from ipy_codeinterp.errors import InvalidInput
 
 PREFIX = "IPY_CODEINTERP_"
 MOST_DAYS = 36_500
+BATCH = "batch"  # as the last name of `fallback`: put it aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Settings:
     figure_dpi: float | None = None
     # how the router chooses between the asked offer and those of `fallback`
     policy: str = "pinned"
-    # offers that are asked when the asked one cannot do it or gives up
+    # offers that are asked when the asked one cannot do it or gives up; `batch` last puts it aside then
     fallback: tuple[str, ...] = ()
     # requests that one call may make
     attempts: int = 4
@@ -96,13 +97,15 @@ class Settings:
             raise InvalidInput(f"data_limit = {self.data_limit} is not a number of megabytes", hint="use at least 1")
         if not 0 <= self.cache_days <= MOST_DAYS:
             raise InvalidInput(f"cache_days = {self.cache_days} is not a number of days", hint=f"use 0 to {MOST_DAYS}")
+        if BATCH in self.fallback[:-1]:
+            raise InvalidInput(f"fallback names {BATCH} before others", hint="name it last: nobody is asked after it")
         if self.record and self.replay:
             raise InvalidInput("record and replay are both set", hint="set one: a replay makes no run to record")
 
     @property
     def live(self) -> Settings:
-        """The same, with nothing served from what is kept or recorded: for questions of health."""
-        return replace(self, cache="off", record=None, replay=None)
+        """The same, with nothing served from what is kept or recorded, or put aside: for questions of health."""
+        return replace(self, cache="off", record=None, replay=None, fallback=())
 
     def changed(self, **changes: Any) -> Settings:
         """These settings with `changes`. Raises `InvalidInput` for a name or a value that is none."""

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import argparse
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ipy_codeinterp import registry
+from ipy_codeinterp import batch, registry
 from ipy_codeinterp.errors import InvalidInput, UnknownName
+from ipy_codeinterp.execution import Output
+from ipy_codeinterp.mime import safe_text
 from ipy_codeinterp.settings import Settings, money
-from ipy_codeinterp.store import against, database, ledger, place, stats
+from ipy_codeinterp.store import against, batches, database, ledger, place, stats
+from ipy_codeinterp.store.batches import Batch
 from ipy_codeinterp.store.schema import from_nano
+
+if TYPE_CHECKING:
+    from ipy_codeinterp.session import Session
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 EXPORTS: dict[str, Callable[..., str]] = {".csv": stats.as_csv, ".jsonl": stats.as_jsonl}
@@ -126,10 +133,101 @@ def _settled(settings: Settings, id: str, said: str) -> str:
     return f"{id} has cost ${amount}"
 
 
+# --- batch ----------------------------------------------------------------------------------------
+
+BATCH_ACTIONS = {
+    "list": "what is put aside, and how far it is",
+    "wait": "run what waits until it has ended",
+    "collect": "show what came of one",
+    "cancel": "do not run one",
+}
+
+
+def _add_batch(parser: argparse.ArgumentParser) -> None:
+    actions = "; ".join(f"{name}: {words}" for name, words in BATCH_ACTIONS.items())
+    parser.add_argument("action", nargs="?", default="list", metavar="ACTION", help=actions)
+    parser.add_argument("id", nargs="?", metavar="ID", help="which one: batch_...")
+
+
+def _batch(settings: Settings, options: argparse.Namespace) -> str:
+    """What needs nothing but the store."""
+    check_batch(options)
+    found = batch.read(store_of(settings))
+    if options.action == "cancel":
+        return _cancelled(settings, registry.find("batch", options.id, {each.id: each for each in found}))
+    return batches_table(found, datetime.now(UTC)) if found else "nothing is put aside: %%interp --batch does"
+
+
+def check_batch(options: argparse.Namespace) -> None:
+    """Raises `InvalidInput` or `UnknownName` for an action that is none, or lacks its ID."""
+    registry.find("action", options.action, BATCH_ACTIONS)
+    if options.action in ("collect", "cancel") and options.id is None:
+        raise InvalidInput(f"batch {options.action} which?", hint=f"batch {options.action} ID; batch list names them")
+    if options.action == "list" and options.id is not None:
+        raise InvalidInput(
+            f"batch list takes no {options.id}", hint=f"batch collect {options.id} shows what came of it"
+        )
+
+
+def needs_session(name: str, options: argparse.Namespace) -> bool:
+    """Whether a verb runs code or shows outputs: then `with_session` does it, not `run`."""
+    return name == "batch" and options.action in ("wait", "collect")
+
+
+def with_session(
+    session: Session, options: argparse.Namespace, show: Callable[[Output], None], told: Callable[[str], None]
+) -> str:
+    """Wait for the batch, or show again what came of one; outputs go to `show`, progress to `told`."""
+    check_batch(options)
+    if options.action == "collect":
+        result = session.batches.collect(options.id)
+        for output in result.outputs:
+            show(output)
+        return result.ending
+    found = session.batches.wait([options.id] if options.id else [], told=told)
+    left = [each for each in found if each.state == "waiting"]
+    nobody = f"{len(left)} wait for a provider that is not here: {', '.join(sorted({each.offer for each in left}))}"
+    return nobody if left else ""
+
+
+def _cancelled(settings: Settings, chosen: Batch) -> str:
+    store = database.Database(store_of(settings), limit=settings.data_limit << 20)
+    try:
+        is_done = store.run(lambda connection: batches.cancel(connection, chosen.id)).result()
+    finally:
+        store.close()
+    if not is_done:
+        raise InvalidInput(f"{chosen.id} is {chosen.state}", hint="only what is waiting can be cancelled")
+    return f"{chosen.id} is cancelled"
+
+
+def batches_table(found: Sequence[Batch], now: datetime) -> str:
+    """A row each: id, age, state, offer, the first line of its code, the last error."""
+    rows: list[tuple[str, ...]] = [("ID", "AGE", "STATE", "OFFER", "CODE", "LAST ERROR")]
+    for each in found:
+        code = next((line.strip() for line in each.execution.body.splitlines() if line.strip()), "")
+        error = " ".join((each.error or "").split())
+        told = (_age(now - each.created_at), each.state, each.offer, _cut(code), _cut(error))
+        rows.append((each.id, *(safe_text(cell) for cell in told)))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(lines)
+
+
+def _age(age: timedelta) -> str:
+    minutes = max(int(age.total_seconds() // 60), 0)
+    return f"{minutes} m" if minutes < 60 else f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} d"
+
+
+def _cut(text: str, most: int = 48) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 VERBS = {
     verb.name: verb
     for verb in (
         Verb("stats", "say how many calls there were, how well, how fast, for how much", _add_stats, _stats),
         Verb("budget", "say what is spent and held, and what is left", _add_budget, _budget),
+        Verb("batch", "list what is put aside, wait for it, collect one or cancel it", _add_batch, _batch),
     )
 }

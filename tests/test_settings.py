@@ -30,7 +30,7 @@ WRITTEN: dict[str, tuple[str, Any]] = {
     "record_runs": ("missing", "missing"),
     "replay": ("~/study", Path.home() / "study"),
     "policy": ("cheapest", "cheapest"),
-    "fallback": ("claude, gpt@local", ("claude", "gpt@local")),
+    "fallback": ("claude, gpt@local, batch", ("claude", "gpt@local", "batch")),
     "attempts": ("2", 2),
     "may_run_twice": ("yes", True),
     "budget": ("2.5", Decimal("2.5")),

@@ -160,7 +160,7 @@ class Passage:
                 body=cell.body(self._table, rows, dtypes, code),
                 files=(file, *self._execution.files),
             )
-            result = await self._session.execute(execution, emit=self._told, **self._terms.of_a_run)
+            result = await self._session.execute(execution, emit=self._told, aside=False, **self._terms.of_a_run)
         finally:
             path.unlink(missing_ok=True)
         judged = cell.judge(result)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -20,12 +18,11 @@ from ipy_codeinterp.client.limit import Limit
 from ipy_codeinterp.client.replay import Record, Recorder
 from ipy_codeinterp.client.retry import DEFAULT_RETRY, Retry, RetryPolicy, in_time
 from ipy_codeinterp.client.route import Route, Rules
+from ipy_codeinterp.client.tracks import Tracks
 from ipy_codeinterp.client.transport import Endpoint, Transport
-from ipy_codeinterp.errors import StoreError
 from ipy_codeinterp.execution import Execution, Result
-from ipy_codeinterp.store.database import Database, reading
+from ipy_codeinterp.store.database import Database
 from ipy_codeinterp.store.ledger import Attempt, Origin
-from ipy_codeinterp.store.tracks import Track, track
 
 __all__ = ["Client", "Ids", "Policies"]
 
@@ -60,7 +57,6 @@ class Client:
     ) -> None:
         self.transport = Transport(connect)
         self.ids = ids or Ids()
-        self._database = database
         self._limit = Limit(database)
         middlewares: tuple[Middleware, ...] = (
             *_of_a_recording(policies.recorder, self.transport),
@@ -69,7 +65,7 @@ class Client:
             Served(database, policies.origin),
             Cache(database, policies.sharing),
             Coalesce(policies.sharing),
-            Route(policies.rules, self._tracks, chance=random.random),
+            Route(policies.rules, Tracks(database.path), chance=random.random),
             Converse(self.transport, self.ids),
             Retry(policies.retry),
             self._limit,
@@ -89,10 +85,12 @@ class Client:
         use_cache: bool = True,
         policy: str | None = None,
         critical: bool = False,
+        id: str | None = None,
     ) -> Result:
         """Pass `execution` through the chain; its events go to `emit` while it runs.
 
         `deadline` is the seconds that all of it may take, `max_cost` the USD that all its attempts may cost.
+        `id` is the run's, and the Result's.
         """
         run = Run(
             execution,
@@ -104,23 +102,13 @@ class Client:
             policy=policy,
             critical=critical,
         )
+        run.id = id or run.id
         run.deadline = None if deadline is None else run.started + deadline
         return await self._handler(run)
 
     async def close(self) -> None:
         await self._limit.close()
         await self.transport.close()
-
-    async def _tracks(self, offers: Sequence[Offer]) -> dict[str, Track]:
-        """What the ledger knows of `offers`; nothing where it cannot be read."""
-
-        def read() -> dict[str, Track]:
-            with reading(self._database.path) as connection:
-                return {str(o): track(connection, o.provider, o.model) for o in offers} if connection else {}
-
-        with contextlib.suppress(StoreError):
-            return await asyncio.to_thread(read)
-        return {}
 
 
 async def within_deadline(run: Run, handler: Handler) -> Result:

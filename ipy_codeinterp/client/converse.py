@@ -69,6 +69,8 @@ class Converse:
             _remember(run, ids, name)
 
     async def _upload(self, run: Run, ids: Ids) -> tuple[str, ...]:
+        if not run.execution.files:
+            return ()
         found = []
         async with ids.lock(UPLOADING):  # else runs that start together would each send the same file
             for file in run.execution.files:

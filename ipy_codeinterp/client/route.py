@@ -33,6 +33,7 @@ from ipy_codeinterp.store.tracks import Track
 # What another offer may be better at. Everything else is wrong with the request, or is not known.
 NEXT = (NotAllowed, AuthenticationFailed, QuotaExceeded, Overloaded, Unreachable, SandboxError)
 NEXT_STATUS = (404, 413)  # of a request that was refused: no such model, too large
+RESTING = "it failed again and again, and is left alone for a while"
 COOLDOWN, LONGEST_COOLDOWN = 30.0, 300.0  # seconds
 FAILURES = 3  # one after the other, before an offer is left alone for a while
 TYPICAL = Usage(500, 500)  # tokens by which offers are compared that have never been tried
@@ -113,10 +114,12 @@ class Route:
         able = _able(run.execution, [run.offer, *rules.others], reasons)
         ordered, words = await self._ordered(run, run.policy or rules.policy, able)
         error: InterpError | None = None
+        causes: list[InterpError] = []
         for offer in ordered:
             health = self._health.setdefault(str(offer), _Health())
             if not health.may_try(self._clock()):
-                reasons[str(offer)] = "it failed again and again, and is left alone for a while"
+                reasons[str(offer)] = RESTING
+                causes.append(Overloaded(RESTING, provider=offer.provider))
                 continue
             if error is not None:
                 await run.emit(Restarted(f"{run.offer} gave up ({error}); now {offer}"))
@@ -127,11 +130,13 @@ class Route:
                 if not _is_for_the_next(caught):
                     raise
                 error = caught
+                causes.append(caught)
                 reasons[str(offer)] = f"{type(caught).__name__}: {caught}"
                 continue
             result = replace(result, why=_why(str(offer), words, reasons, len(able)))
             return await self._beyond_the_wall(run, handler, result, ordered)
-        raise NoOffer(_all(reasons), hint=error.hint if error else "ask another model", reasons=reasons) from error
+        hint = error.hint if error else "ask another model"
+        raise NoOffer(_all(reasons), hint=hint, reasons=reasons, causes=causes) from error
 
     async def _ordered(self, run: Run, policy: str, offers: Sequence[Offer]) -> tuple[list[Offer], str]:
         if policy == "pinned":

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 # Lines are split here and not by the reader of the socket: a figure in one line is larger than any sensible buffer.
+END = (b"", b"\r")  # of an event: an empty line
 
 
 class Parser:
@@ -18,21 +19,18 @@ class Parser:
 
     def feed(self, chunk: bytes) -> Iterator[str]:
         *lines, rest = chunk.split(b"\n")
-        for line in lines:
-            whole = b"".join([*self._rest, line])
+        if lines and self._rest:
+            lines[0] = b"".join([*self._rest, lines[0]])
             self._rest = []
-            yield from self._line(whole.removesuffix(b"\r"))
         if rest:
             self._rest.append(rest)
-
-    def _line(self, line: bytes) -> Iterator[str]:
-        if not line:
-            if self._data:
-                yield b"\n".join(self._data).decode("utf-8", "replace")
-            self._data = []
-        elif line.startswith(b"data:"):
-            self._data.append(line[5:].removeprefix(b" "))
-        # `event:` repeats the type inside the data, and lines that begin with `:` are comments
+        for line in lines:
+            if line.startswith(b"data:"):
+                self._data.append(line[5:].removesuffix(b"\r").removeprefix(b" "))
+            elif self._data and line in END:
+                data, self._data = self._data, []
+                yield b"\n".join(data).decode("utf-8", "replace")
+            # `event:` repeats the type inside the data, and lines that begin with `:` are comments
 
 
 def encode(event: Mapping[str, Any]) -> bytes:

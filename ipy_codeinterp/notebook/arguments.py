@@ -75,6 +75,7 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     ),
     (("--rows",), {"metavar": "N", "help": "rows of a range (default: 10000); with --chunks"}),
     (("--checkpoint",), {"metavar": "DIR", "help": "keep what is done in this folder, and go on there; with --chunks"}),
+    (("--batch",), {"action": "store_true", "help": "put the cell aside: it is run when there is room for it"}),
     (
         ("--no-raise-error",),
         {"action": "store_true", "help": "show an error of the code, but do not fail the cell with it"},
@@ -122,6 +123,8 @@ def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
     for name in ("rows", "checkpoint"):
         if getattr(options, name) is not None and options.chunks is None:
             raise BadUsage(f"--{name}: it goes with --chunks PATH")
+    if options.batch and options.chunks is not None:
+        raise BadUsage("--batch: it does not go with --chunks")
     if options.out is not None and (not options.out.isidentifier() or keyword.iskeyword(options.out)):
         raise BadUsage(f"--out {options.out}: not a variable's name")
     return options

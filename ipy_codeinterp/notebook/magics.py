@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import os
 import secrets
@@ -21,7 +22,7 @@ from traitlets import Enum, Float, TraitError, TraitType, Unicode, observe, vali
 
 from ipy_codeinterp import catalog, languages, registry, settings, verbs
 from ipy_codeinterp.errors import CodeError, Crashed, LimitReached, NotAllowed
-from ipy_codeinterp.execution import ContainerState, Execution, Result
+from ipy_codeinterp.execution import ContainerState, Display, Execution, Result, Update
 from ipy_codeinterp.mime import safe_text
 from ipy_codeinterp.notebook import nest
 from ipy_codeinterp.notebook.arguments import VERBS, BadUsage, parse, parse_verb, with_arguments
@@ -33,6 +34,7 @@ from ipy_codeinterp.settings import CHOICES, Settings
 
 if TYPE_CHECKING:
     from ipy_codeinterp.chunks import Report
+    from ipy_codeinterp.warm import Warming
 
 T = TypeVar("T")
 
@@ -84,6 +86,7 @@ class InterpMagics(Magics):
         self._session = Session(self._settings(known))
         self._session.notebook = notebook_name(shell)
         self._panel: Panel | None = None
+        self._warmings: dict[str, Warming] = {}  # by offer
         self._past: deque[Past] = deque(maxlen=MOST_PAST)
         self._name = secrets.token_hex(4)
         self._places = itertools.count(1)
@@ -141,7 +144,7 @@ class InterpMagics(Magics):
         execution = self._execution(options, cell)
         terms = {"max_cost": options.max_cost, "labels": options.label, "cache": not options.no_cache}
         terms |= {"policy": options.policy or self.policy, "critical": options.critical}
-        run = self._over_chunks if options.chunks else self._once
+        run = self._aside if options.batch else self._over_chunks if options.chunks else self._once
         outcome, error = run(execution, options, terms)
         if options.out:
             self.shell.user_ns[options.out] = outcome
@@ -154,6 +157,11 @@ class InterpMagics(Magics):
     def _once(self, execution: Execution, options: Any, terms: dict[str, Any]) -> tuple[Result, CodeError | None]:
         result = self._run(execution, self._session.run, **terms)
         return result, failure(result, self._surroundings(execution, result))
+
+    def _aside(self, execution: Execution, options: Any, terms: dict[str, Any]) -> tuple[str, None]:
+        id = self._session.batch(execution, **terms)
+        print(f"{id} is put aside; %interp batch collect {id} shows what comes of it")  # noqa: T201 - this is the screen
+        return id, None
 
     def _over_chunks(
         self, execution: Execution, options: Any, terms: dict[str, Any]
@@ -240,9 +248,25 @@ class InterpMagics(Magics):
         if verb in verbs.VERBS:
             self._session.flush()
             options = parse_verb(verbs.VERBS[verb], list(arg_split(" ".join(rest), posix=True)))
+            if verbs.needs_session(verb, options):
+                self._with_session(options)
+                return
             print(verbs.VERBS[verb].run(self._session.settings, options))  # noqa: T201 - this is the screen
             return
         getattr(self, f"_verb_{verb}")(rest)
+
+    def _with_session(self, options: Any) -> None:
+        """The batch: its outputs are shown as those of a cell, and an interrupt ends nothing but the waiting."""
+        deterministic = is_deterministic(self.render)
+        view = View(self.shell, deterministic=deterministic, place=self._place(None), facts={})
+        try:
+            said = verbs.with_session(self._session, options, view.show, _progress(view))
+        except KeyboardInterrupt:
+            raise interrupted("the waiting was stopped; what was put aside goes on in the background") from None
+        finally:
+            view.finish()
+        if said:
+            print(said)  # noqa: T201 - this is the screen
 
     def _verb_help(self, rest: list[str]) -> None:
         _no_more("help", rest)
@@ -276,10 +300,13 @@ class InterpMagics(Magics):
     def _verb_models(self, rest: list[str]) -> None:
         from ipy_codeinterp import probe
 
+        if "--warm" in rest:
+            self._verb_warm(rest)
+            return
         names = [word for word in rest if not word.startswith("-")]
         if len(names) > 1:
             raise BadUsage("%interp models NAME: names one interpreter (%interp models lists them)")
-        _no_more("models", [word for word in rest if word not in names], "--probe", "--json")
+        _no_more("models", [word for word in rest if word not in names], "--probe", "--json", "--warm")
         folder, as_json = self._session.settings.data_dir, "--json" in rest
         if "--probe" not in rest:
             known = probe.interpreters(folder, *names)
@@ -293,6 +320,40 @@ class InterpMagics(Magics):
             raise interrupted() from None
         print(probe.as_json(report) if as_json else probe.text(report))  # noqa: T201 - this is the screen
         probe.keep(folder, report)
+
+    def _verb_warm(self, rest: list[str]) -> None:
+        """`%interp models NAME --warm`: one call now, or in the background for as long as is said."""
+        from ipy_codeinterp import warm
+
+        def add(parser: argparse.ArgumentParser) -> None:
+            parser.add_argument("name", nargs="?", default=self.model)
+            warm.add_arguments(parser)
+            parser.add_argument("--stop", action="store_true")
+
+        options = parse_verb(verbs.Verb("models", "keep an interpreter warm", add, lambda *_: ""), rest)
+        name = str(self._session.offer(options.name))
+        if options.stop:
+            print(self._stopped(name))  # noqa: T201 - this is the screen
+            return
+        plan, most = warm.planned(self._session, options)
+        print(plan)  # noqa: T201 - this is the screen
+        if plan.every is None:
+            try:
+                warm.run(self._session, plan, most)
+            except KeyboardInterrupt:
+                raise interrupted() from None
+            return
+        self._stopped(name)
+        self._warmings[name] = warm.begin(self._session, plan, most)
+        print(f"it ends by itself; %interp models {name} --warm --stop ends it now")  # noqa: T201 - this is the screen
+
+    def _stopped(self, name: str) -> str:
+        """End the warming of that offer, and say what came of it."""
+        warming = self._warmings.pop(name, None)
+        if warming is None:
+            return f"{name} is not being warmed"
+        warming.stop()
+        return str(warming)
 
     def _verb_doctor(self, rest: list[str]) -> None:
         from ipy_codeinterp import doctor
@@ -348,6 +409,17 @@ def _no_more(verb: str, rest: list[str], *allowed: str) -> None:
             raise BadUsage(f"unknown argument {word!r} of %interp {verb}: {known}")
 
 
+def _progress(view: View) -> Callable[[str], None]:
+    """Shows how far it is in one place."""
+    texts = itertools.count()
+
+    def told(text: str) -> None:
+        data = {"text/plain": text}
+        view.show(Update("batch", data) if next(texts) else Display(data, display_id="batch"))
+
+    return told
+
+
 def has_front_end(shell: InteractiveShell) -> bool:
     """Whether somebody is there to whom a widget can be shown: Jupyter Server and VS Code leave their marks."""
     marks = ("JPY_SESSION_NAME" in os.environ, "__vsc_ipynb_file__" in shell.user_ns, "COLAB_GPU" in os.environ)
@@ -360,9 +432,9 @@ def notebook_name(shell: InteractiveShell) -> str | None:
     return Path(str(said)).name if said else None
 
 
-def interrupted() -> KeyboardInterrupt:
+def interrupted(said: str = "the run was stopped; what it had printed is kept") -> KeyboardInterrupt:
     """A KeyboardInterrupt that shows itself without our frames."""
-    error = KeyboardInterrupt("the run was stopped; what it had printed is kept")
+    error = KeyboardInterrupt(said)
     error._render_traceback_ = lambda: [f"KeyboardInterrupt: {error}"]  # type: ignore[attr-defined]
     return error
 

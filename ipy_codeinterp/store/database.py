@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from ipy_codeinterp.errors import InterpError, StoreError
@@ -20,6 +20,7 @@ from ipy_codeinterp.store import ledger, retention, schema
 MOST_TOGETHER = 200
 Work = Callable[[sqlite3.Connection], None]
 T = TypeVar("T")
+Item = tuple[Callable[[sqlite3.Connection], Any], Future[Any]]
 # What SQLite says, and what helps.
 WAYS_OUT = {
     "not a database": "move the file aside: it is left as it is",
@@ -41,13 +42,17 @@ class Database:
         self.notice = notice  # what the user should know of where it lies
         self._limit = limit  # bytes
         self._kept = kept
-        self._queue: queue.SimpleQueue[tuple[Work, Future[None]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
     def write(self, work: Work) -> Future[None]:
-        future: Future[None] = Future()
+        return self.run(work)
+
+    def run(self, work: Callable[[sqlite3.Connection], T]) -> Future[T]:
+        """The same for work that has an answer; the future has it when it is kept. Work may be run twice."""
+        future: Future[T] = Future()
         future.set_running_or_notify_cancel()  # a caller that is interrupted must not take its write back
         with self._lock:
             if self._thread is None:
@@ -55,21 +60,6 @@ class Database:
                 self._thread.start()
             self._queue.put((work, future))
         return future
-
-    def run(self, work: Callable[[sqlite3.Connection], T]) -> Future[T]:
-        """The same for work that has an answer; the future has it when it is kept."""
-        answers: list[T] = []
-        answer: Future[T] = Future()
-        answer.set_running_or_notify_cancel()
-
-        def written(future: Future[None]) -> None:
-            if error := future.exception():
-                answer.set_exception(error)
-            else:
-                answer.set_result(answers[-1])  # work may have run twice: the first time in vain
-
-        self.write(lambda connection: answers.append(work(connection))).add_done_callback(written)
-        return answer
 
     def flush(self) -> None:
         """Wait until what was handed in is written."""
@@ -94,7 +84,7 @@ class Database:
                 self._connection.close()
                 self._connection = None
 
-    def _next_batch(self) -> list[tuple[Work, Future[None]]]:
+    def _next_batch(self) -> list[Item]:
         """What waits, in order; empty when it is time to stop."""
         first = self._queue.get()
         batch = [] if first is None else [first]
@@ -107,10 +97,10 @@ class Database:
                 batch.append(item)
         return batch
 
-    def _write_together(self, batch: list[tuple[Work, Future[None]]]) -> None:
+    def _write_together(self, batch: list[Item]) -> None:
         """One transaction for all; if it fails, one for each, so that only the guilty one fails."""
         try:
-            self._commit([work for work, _ in batch])
+            answers = self._commit([work for work, _ in batch])
         except Exception as error:  # whatever a write raises is its own: the thread must live on
             if "full" in str(error) and self._makes_room():
                 self._write_together(batch)
@@ -120,13 +110,12 @@ class Database:
             else:
                 batch[0][1].set_exception(self._explained(error))
             return
-        for _, future in batch:
-            future.set_result(None)
+        for (_, future), answer in zip(batch, answers, strict=True):
+            future.set_result(answer)
 
-    def _commit(self, works: list[Work]) -> None:
+    def _commit(self, works: list[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
         with transaction(self._opened()) as connection:
-            for work in works:
-                work(connection)
+            return [work(connection) for work in works]
 
     def _makes_room(self) -> bool:
         """Whether there is room now that was not there before."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from ipy_codeinterp.execution import Cost, Execution, File, Limit, Result, Step, Text, Timings, Usage
@@ -26,7 +27,7 @@ def insert(connection: sqlite3.Connection, execution: Execution, result: Result)
             datetime.now(UTC).isoformat(),
             result.offer,
             result.outcome,
-            json.dumps(execution, default=_plain),
+            _encode(execution),
             encode(result),
         ),
     )
@@ -53,7 +54,7 @@ def find_answer(connection: sqlite3.Connection, key: str, offer: str, since: dat
 def encode(result: Result) -> str:
     """A Result as JSON text."""
     content = {**_plain(result), "parts": [_part(part) for part in result.parts]}
-    return json.dumps(content, default=_plain)
+    return _encode(content)
 
 
 def decode(text: str) -> Result:
@@ -71,8 +72,17 @@ def decode(text: str) -> Result:
 def _plain(value: object) -> Any:
     """One level of what JSON does not know: `asdict` would copy everything below it as well."""
     if is_dataclass(value):
-        return {f.name: getattr(value, f.name) for f in fields(value)}
+        kind: type = type(value)
+        return {name: getattr(value, name) for name in _names(kind)}
     return str(value)
+
+
+@cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind))
+
+
+_encode = json.JSONEncoder(default=_plain).encode  # `json.dumps` would make one for each value
 
 
 def _part(part: Text | Step) -> dict[str, Any]:

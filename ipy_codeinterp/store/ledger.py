@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from typing import Any
 from ipy_codeinterp.errors import OverBudget
 from ipy_codeinterp.execution import Cost, Outcome, Timings, Usage
 from ipy_codeinterp.store.latencies import Latencies
-from ipy_codeinterp.store.owners import started
+from ipy_codeinterp.store.owners import started, this_started
 from ipy_codeinterp.store.schema import from_nano, to_nano
 
 FORGOTTEN_AFTER = timedelta(hours=24)  # what nobody has settled until then is no longer held against a budget
@@ -58,7 +59,7 @@ class Attempt:
     @property
     def scopes(self) -> tuple[str, str]:
         """The budgets it counts against: its session's, and that of its day."""
-        return f"session:{self.origin.session}", f"day:{self.started_at:%Y-%m-%d}"
+        return f"session:{self.origin.session}", f"day:{self.started_at.date()}"
 
 
 def reserve(connection: sqlite3.Connection, attempt: Attempt, budgets: Budgets | None = None) -> None:
@@ -67,11 +68,13 @@ def reserve(connection: sqlite3.Connection, attempt: Attempt, budgets: Budgets |
     Its worst case is held against its scopes until then. Raises `OverBudget` where that is more than is left of one of
     `budgets`, and notes nothing.
     """
-    held = to_nano(attempt.reserved) or 0
-    for scope in attempt.scopes if held else ():
-        _check(connection, scope, held, (budgets or {}).get(scope))
-    for scope in attempt.scopes if held else ():
-        _move(connection, scope, spent=0, held=held)
+    reserved = to_nano(attempt.reserved)
+    held = reserved or 0
+    if held:
+        scopes = attempt.scopes
+        for scope in scopes:
+            _check(connection, scope, held, (budgets or {}).get(scope))
+        _move(connection, scopes, spent=0, held=held)
     connection.execute(
         "INSERT INTO attempts (id, result_id, session, provider, model, state, started_at, reserved, held, notebook,"
         " labels, owner_pid, owner_started) VALUES (?, ?, ?, ?, ?, 'reserved', ?, ?, ?, ?, ?, ?, ?)",
@@ -82,12 +85,12 @@ def reserve(connection: sqlite3.Connection, attempt: Attempt, budgets: Budgets |
             attempt.provider,
             attempt.model,
             attempt.started_at.isoformat(),
-            to_nano(attempt.reserved),
+            reserved,
             held,
             attempt.origin.notebook,
             json.dumps(dict(attempt.origin.labels), sort_keys=True) if attempt.origin.labels else None,
             os.getpid(),
-            started(os.getpid()),
+            this_started(),
         ),
     )
 
@@ -96,14 +99,15 @@ def settle(connection: sqlite3.Connection, attempt: Attempt) -> None:
     """Note what came of it. Where nobody knows what it cost it is `unknown`, and goes on being held."""
     usage, cost, timings = attempt.usage, attempt.cost, attempt.timings
     billed = to_nano(cost.billed)
-    if billed is not None:
-        _release(connection, attempt.id, billed)
+    if billed or (billed == 0 and attempt.reserved):  # what was free and held nothing moves nothing
+        _spend(connection, attempt.id, billed)
     connection.execute(
-        "UPDATE attempts SET state = ?, outcome = ?, billed = ?, listed = ?, items = ?, price = ?, input_tokens = ?,"
-        " output_tokens = ?, estimated = ?, queue = ?, connect = ?, first_byte = ?, thinking = ?, execution = ?,"
-        " transfer = ?, seconds = ?, request_id = ? WHERE id = ?",
+        "UPDATE attempts SET state = ?, held = iif(?, held, 0), outcome = ?, billed = ?, listed = ?, items = ?,"
+        " price = ?, input_tokens = ?, output_tokens = ?, estimated = ?, queue = ?, connect = ?, first_byte = ?,"
+        " thinking = ?, execution = ?, transfer = ?, seconds = ?, request_id = ? WHERE id = ?",
         (
             "unknown" if billed is None else "settled",
+            billed is None,
             attempt.outcome,
             billed,
             to_nano(cost.listed),
@@ -187,21 +191,26 @@ def _check(connection: sqlite3.Connection, scope: str, held: int, budget: Decima
 
 def _release(connection: sqlite3.Connection, id: str, billed: int) -> None:
     """What was held for an attempt is held no longer, and what it cost is spent."""
+    _spend(connection, id, billed)
+    connection.execute("UPDATE attempts SET held = 0 WHERE id = ?", (id,))
+
+
+def _spend(connection: sqlite3.Connection, id: str, billed: int) -> None:
+    """The same in the budgets alone: the caller writes the attempt's row."""
     row = connection.execute("SELECT held, session, started_at FROM attempts WHERE id = ?", (id,)).fetchone()
     if row is None:
         return
     held, session, started_at = row
     if held or billed:
-        for scope in (f"session:{session}", f"day:{started_at[:10]}"):
-            _move(connection, scope, spent=billed, held=-held)
-    connection.execute("UPDATE attempts SET held = 0 WHERE id = ?", (id,))
+        _move(connection, (f"session:{session}", f"day:{started_at[:10]}"), spent=billed, held=-held)
 
 
-def _move(connection: sqlite3.Connection, scope: str, *, spent: int, held: int) -> None:
+def _move(connection: sqlite3.Connection, scopes: tuple[str, str], *, spent: int, held: int) -> None:
+    session, day = scopes
     connection.execute(
-        "INSERT INTO budgets VALUES (?, ?, ?)"
+        "INSERT INTO budgets VALUES (?, ?, ?), (?, ?, ?)"
         " ON CONFLICT (scope) DO UPDATE SET spent = spent + excluded.spent, held = held + excluded.held",
-        (scope, spent, held),
+        (session, spent, held, day, spent, held),
     )
 
 
@@ -222,26 +231,27 @@ class Totals:
 
 
 class Meter:
-    """Adds attempts up as they are settled, in constant time and memory."""
+    """Adds attempts up as they are settled, in constant time and memory; it may be read from any thread."""
 
     def __init__(self) -> None:
-        self._totals = Totals()
+        self._lock = threading.Lock()
+        self._sums = Totals()
         self._latencies = Latencies()
 
     def add(self, attempt: Attempt) -> None:
-        before = self._totals
-        if attempt.seconds is not None:
-            self._latencies.add(attempt.seconds)
-        self._totals = Totals(
-            calls=before.calls + 1,
-            failures=before.failures + (attempt.outcome not in ("ok", "unknown")),
-            billed=before.billed + (attempt.cost.billed or 0),
-            billed_is_all=before.billed_is_all and attempt.cost.billed is not None,
-            listed=before.listed + (attempt.cost.listed or 0),
-            p50=self._latencies.percentile(50),
-            p95=self._latencies.percentile(95),
-        )
+        with self._lock:
+            before = self._sums
+            if attempt.seconds is not None:
+                self._latencies.add(attempt.seconds)
+            self._sums = Totals(
+                calls=before.calls + 1,
+                failures=before.failures + (attempt.outcome not in ("ok", "unknown")),
+                billed=before.billed + (attempt.cost.billed or 0),
+                billed_is_all=before.billed_is_all and attempt.cost.billed is not None,
+                listed=before.listed + (attempt.cost.listed or 0),
+            )
 
     @property
     def totals(self) -> Totals:
-        return self._totals
+        with self._lock:  # percentiles cost more than all the rest: they are for who looks
+            return replace(self._sums, p50=self._latencies.percentile(50), p95=self._latencies.percentile(95))

@@ -338,6 +338,10 @@ def _least(one: int | None, other: int | None) -> int | None:
 # --- keeping --------------------------------------------------------------------------------------
 
 
+NAMES = tuple(each.name for each in fields(Row))
+_as_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def clock() -> float:
     """Seconds since this boot, the same for every process; steps of the wall clock do not reach it, sleep counts."""
     boottime = getattr(time, "CLOCK_BOOTTIME", None)
@@ -367,9 +371,9 @@ def change(
 
 def encode(row: Row) -> str:
     """A row as JSON text, with the boot whose clock it is of."""
-    content: dict[str, Any] = {each.name: getattr(row, each.name) for each in fields(row)}
+    content: dict[str, Any] = {name: getattr(row, name) for name in NAMES}
     content |= {"boot": owners.boot(), "line": [(place.owner, place.tokens, place.due) for place in row.line]}
-    return json.dumps(content, separators=(",", ":"))
+    return _as_json(content)
 
 
 def decode(text: str, window: float, now: float) -> Row:

@@ -27,6 +27,15 @@ def started(number: int) -> int | None:
         return None
 
 
+def this_started() -> int | None:
+    """The same of this process, as often as one likes."""
+    return _once(os.getpid())
+
+
+_once = cache(started)
+os.register_at_fork(after_in_child=_once.cache_clear)  # a child's number may have been somebody else's
+
+
 @cache
 def boot() -> str:
     """What the kernel calls this boot; empty where it does not say."""

@@ -83,6 +83,7 @@ INSERT INTO attempts (id, result_id, session, provider, model, state, outcome, s
 DROP TABLE attempts_1;
 CREATE INDEX attempts_by_time ON attempts (started_at);
 CREATE INDEX attempts_open ON attempts (state) WHERE state != 'settled';
+CREATE INDEX attempts_by_offer ON attempts (provider, model);
 CREATE TABLE budgets (
     scope TEXT PRIMARY KEY,            -- session:ID or day:YYYY-MM-DD
     spent INTEGER NOT NULL,
@@ -101,6 +102,22 @@ CREATE TABLE months (                  -- what is left of attempts that were del
     output_tokens INTEGER NOT NULL,
     PRIMARY KEY (month, provider, model)
 );
+CREATE TABLE batches (                 -- executions that were put aside
+    id TEXT PRIMARY KEY,
+    created_at TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'running', 'done', 'failed', 'cancelled')),
+    execution TEXT NOT NULL,           -- JSON
+    offer TEXT NOT NULL,               -- as asked
+    terms TEXT NOT NULL,               -- JSON
+    tries INTEGER NOT NULL,
+    not_before TEXT NOT NULL,
+    error TEXT,                        -- the last one
+    run_id TEXT,                       -- of the last run, and of its Result
+    owner TEXT,                        -- who has taken it
+    spent INTEGER NOT NULL,            -- what runs without a Result may have cost
+    notebook TEXT
+);
+CREATE INDEX batches_by_state ON batches (state, offer, not_before);
 """
 FORMATS = (FIRST, f"{SECOND}{limits.SCHEMA};")
 VERSION = len(FORMATS)

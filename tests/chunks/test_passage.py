@@ -87,7 +87,7 @@ def test_attached_files_and_terms_go_along(data: Path, tmp_path: Path) -> None:
     )
 
     assert report.values == (7, 7)
-    assert session.terms == [{"cache": False}] * 3
+    assert session.terms == [{"cache": False, "aside": False}] * 3
 
 
 # --- what is collected ----------------------------------------------------------------------------
