@@ -162,7 +162,8 @@ def _place_for_socket() -> Path:
 
 async def _serve(hosts: frozenset[tuple[str, int]], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """One connection: `CONNECT host:port` or `GET http://host/...`, as a proxy is asked."""
-    with contextlib.suppress(OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+    refusals = (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
+    with contextlib.closing(writer), contextlib.suppress(*refusals):
         head = await reader.readuntil(b"\r\n\r\n")
         method, target, _ = head.split(b"\r\n", 1)[0].decode("ascii").split(" ")
         url = urlsplit(f"//{target}" if method == "CONNECT" else target)
@@ -173,7 +174,6 @@ async def _serve(hosts: frozenset[tuple[str, int]], reader: asyncio.StreamReader
         else:
             origin = None if method == "CONNECT" else _as_origin_sees(head, url)
             await _relay(origin, place, reader, writer)
-    writer.close()
 
 
 def _as_origin_sees(head: bytes, url: SplitResult) -> bytes:
@@ -190,17 +190,17 @@ async def _relay(
 ) -> None:
     """Bytes both ways; `head` is a request to begin with, none is a tunnel."""
     their_reader, their_writer = await asyncio.open_connection(*place)
-    if head is None:
-        writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
-    else:
-        their_writer.write(head)
-    ways = [_copy(reader, their_writer), _copy(their_reader, writer)]
-    _, left = await asyncio.wait(map(asyncio.ensure_future, ways), return_when=asyncio.FIRST_COMPLETED)
-    if head is not None:
-        await asyncio.wait(left)
-    for task in left:
-        task.cancel()
-    their_writer.close()
+    with contextlib.closing(their_writer):
+        if head is None:
+            writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+        else:
+            their_writer.write(head)
+        ways = [_copy(reader, their_writer), _copy(their_reader, writer)]
+        _, left = await asyncio.wait(map(asyncio.ensure_future, ways), return_when=asyncio.FIRST_COMPLETED)
+        if head is not None:
+            await asyncio.wait(left)
+        for task in left:
+            task.cancel()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -118,7 +118,12 @@ def test_the_door_leads_to_the_index_only(request_line: str) -> None:
 
     async def ask() -> tuple[bytes, bool]:
         reached = asyncio.Event()
-        listener = await asyncio.start_server(lambda *_: reached.set(), "127.0.0.1", 0)
+
+        def arrived(_: asyncio.StreamReader, theirs: asyncio.StreamWriter) -> None:
+            reached.set()
+            theirs.close()
+
+        listener = await asyncio.start_server(arrived, "127.0.0.1", 0)
         port = listener.sockets[0].getsockname()[1]
         async with packages._door(frozenset({("index.example", 443)})) as door:
             reader, writer = await asyncio.open_unix_connection(door)
