@@ -98,7 +98,7 @@ def test_what_cannot_be_put_aside(execution: Execution) -> None:
 
 @pytest.mark.parametrize(("chance", "seconds"), [(0.0, [2.5, 5, 10, 20]), (1.0, [5, 10, 20, 40])])
 def test_a_growing_pause(chance: float, seconds: list[float]) -> None:
-    """An offer rests twice as long with each failure, jittered, up to a bound; what it asks for is the least (D23)."""
+    """An offer rests twice as long with each failure, jittered, up to a bound; what it asks for is the least (D16, D35)."""
     pace = Pace()
 
     assert [pace.pause(failures, 0.0, chance) for failures in range(1, 5)] == seconds
@@ -182,7 +182,7 @@ def test_a_few_at_a_time() -> None:
 
 
 def test_one_probe_after_a_rest() -> None:
-    """An offer that gave up rests, then one shows whether it is well: not all knock at once (D48)."""
+    """An offer that gave up rests, then one shows whether it is well: not all knock at once (D35)."""
     store, script = Memory(), Script(*[Overloaded("full")] * 4)
     store.put(20)
 
@@ -206,7 +206,7 @@ def test_one_offer_rests_alone() -> None:
 
 
 def test_they_ask_for_longer() -> None:
-    """A provider that asks to come back later is asked then, not before (D21)."""
+    """A provider that asks to come back later is asked then, not before (D16)."""
     store, script = Memory(), Script(Overloaded("full", retry_after=100.0))
     store.put(1)
 
@@ -482,7 +482,7 @@ def test_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_the_last_resort(tmp_path: Path) -> None:
-    """D29: where all offers gave up and the user said so, it is put aside, and one clear outcome says where."""
+    """D26: where all offers gave up and the user said so, it is put aside, and one clear outcome says where."""
     known = {"fallback": ("gpt@scripted", "batch"), "attempts": 1}
     with (
         served(lambda number, _: Fail(529) if number < 2 else Reply()) as (provider, url),

@@ -102,7 +102,7 @@ def test_a_clear_is_the_cells_own() -> None:
 
 
 def test_a_new_attempt_begins_anew() -> None:
-    """What an attempt showed that was begun again counts no more (D34)."""
+    """What an attempt showed that was begun again counts no more."""
     parts = split([*told(0, Stream("stdout", "old")), Restarted("busy"), *both(mark("begin", 0))], 1).parts
 
     assert parts[0].collector.outputs == ()
@@ -275,7 +275,7 @@ def run_map(
 
 
 def test_one_turn_with_a_result_each(tmp_path: Path) -> None:
-    """Ten cells are one request; one that raises or exits fails alone, and none sees another's names (D25)."""
+    """Ten cells are one request; one that raises or exits fails alone, and none sees another's names (D25, D41)."""
     codes = [f"x{n} = {n}\nprint(x{n}, 'x{n - 1}' in globals())" for n in range(10)]
     codes[3], codes[6] = "1/0", "import sys\nsys.exit()"
     script = Interpreter()
@@ -385,7 +385,7 @@ def test_who_refuses_the_turn(tmp_path: Path) -> None:
 
 
 def test_lazy_ordered_and_counted(tmp_path: Path) -> None:
-    """No more is taken than groups that run, results come in order if asked, and progress counts cells (D26)."""
+    """No more is taken than groups that run, results come in order if asked, and progress counts cells."""
     taken = 0
 
     def codes() -> Iterator[str]:

@@ -198,7 +198,7 @@ def test_all_together_have_a_budget() -> None:
 
 
 def test_what_passes_and_what_does_not() -> None:
-    """A busy provider costs one call, what no waiting mends ends it all, and says so (D21)."""
+    """A busy provider costs one call, what no waiting mends ends it all, and says so (D50)."""
     warming, asked = carry_out([Overloaded("busy"), answered(), Rejected("no")])
 
     assert [at for at, _ in asked] == [0.0, 60.0, 120.0]

@@ -33,7 +33,7 @@ def in_turns(known: dict[str, Any], codes: list[str], **how: Any) -> list[Result
 
 
 def test_each_is_a_cell(known: dict[str, Any]) -> None:
-    """Names, last values, semicolons, magics, top-level await, exits and tracebacks are a cell's own (D25)."""
+    """Names, last values, semicolons, magics, top-level await, exits and tracebacks are a cell's own."""
     codes = {
         "x = 5\nprint('one')\nx": "ok",
         "print('x' in globals(), len(In))\n\n1/0": "error",

@@ -141,7 +141,7 @@ def test_only_what_one_can_do(connection: sqlite3.Connection) -> None:
 def test_never_billed_twice(
     connection: sqlite3.Connection, attempt: dict[str, Any] | None, state: str, is_dead: bool
 ) -> None:
-    """What left no Result waits again only where its attempts surely cost nothing, whoever gave it up (D23, D48)."""
+    """What left no Result waits again only where its attempts surely cost nothing, whoever gave it up (D18)."""
     put(connection)
     batch = taken(connection, owner=DEAD if is_dead else MINE)
     if attempt is not None:
