@@ -98,7 +98,7 @@ def test_what_cannot_be_put_aside(execution: Execution) -> None:
 
 @pytest.mark.parametrize(("chance", "seconds"), [(0.0, [2.5, 5, 10, 20]), (1.0, [5, 10, 20, 40])])
 def test_a_growing_pause(chance: float, seconds: list[float]) -> None:
-    """An offer rests twice as long with each failure, jittered, up to a bound; what it asks for is the least (D16, D35)."""
+    """An offer rests twice as long with each failure, jittered, up to a bound; what it asks for is the least (D16)."""
     pace = Pace()
 
     assert [pace.pause(failures, 0.0, chance) for failures in range(1, 5)] == seconds
