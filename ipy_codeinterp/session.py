@@ -319,7 +319,7 @@ class Session:
             entry = self.recording.peek(execution)
             offer, isolation = (entry.offer, entry.isolation) if entry else (execution.model or "", None)
         else:
-            offer = str(catalog.find(execution.model or self.settings.model))
+            offer = str(self.offer(execution.model))
             isolation = NOT_ISOLATED if self.settings.isolation == "bare" else None
         return {"offer": offer} | ({"isolation": NOT_ISOLATED} if isolation == NOT_ISOLATED else {})
 

@@ -36,16 +36,14 @@ class Price:
 
     def of(self, usage: Usage) -> Decimal | None:
         """What the tokens cost; None when their number is unknown."""
-        return sum(self.items(usage).values(), Decimal(0)) if _is_known(usage) else None
+        if None in (usage.input_tokens, usage.output_tokens):
+            return None
+        return sum(self.items(usage).values(), Decimal(0))
 
     def items(self, usage: Usage) -> dict[str, Decimal]:
         """The same by line."""
         lines = (("input", usage.input_tokens, self.input), ("output", usage.output_tokens, self.output))
         return {name: tokens * price / MILLION for name, tokens, price in lines if tokens is not None}
-
-
-def _is_known(usage: Usage) -> bool:
-    return usage.input_tokens is not None and usage.output_tokens is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,12 @@ from ipy_codeinterp.chunks.summary import Summary
 from ipy_codeinterp.chunks.work import Range
 from ipy_codeinterp.errors import InvalidInput
 from ipy_codeinterp.execution import Event, Execution
-from ipy_codeinterp.session import Session
+from ipy_codeinterp.session import ASKED, Session
 
 __all__ = ["Done", "Range", "RangeFailed", "Report", "Summary", "execute", "run"]
 
 ROWS = 10_000
 # what of `how` is part of an Execution
-ASKED = ("model", "language", "container", "timeout", "files", "mounts", "packages", "network")
 
 
 async def execute(

@@ -13,7 +13,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -231,7 +231,3 @@ def _plain(call: Call) -> dict[str, Any]:
     row = {**asdict(call), "billed": from_nano(call.billed), "avoided": from_nano(call.avoided)}
     del row["least"]
     return row
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)

@@ -98,7 +98,7 @@ class Ran:
     """What one run told, in order, and how many seconds it took."""
 
     events: Sequence[Event]
-    seconds: float
+    seconds: float = 0.0
 
     @property
     def verdict(self) -> Verdict:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ipy_codeinterp.execution import Clear, Display, Error, Output, Stream, Update
-from ipy_codeinterp.outputs import Collector
+from ipy_codeinterp import testing
+from ipy_codeinterp.execution import Error
 from ipy_codeinterp.sandbox import sources
 from ipy_codeinterp.sandbox.container import Container
 from ipy_codeinterp.sandbox.isolation import Isolation
-from ipy_codeinterp.sandbox.job import Event, Job, Verdict
+from ipy_codeinterp.sandbox.job import Job
 from ipy_codeinterp.sandbox.pool import Pool
 
 T = TypeVar("T")
@@ -20,16 +19,8 @@ MEMORY = 1 << 30
 AGAINST_HANGS = 60.0
 
 
-@dataclass(frozen=True)
-class Ran:
-    """What one run said, in order, and how it ended."""
-
-    events: list[Event]
-
-    @property
-    def verdict(self) -> Verdict:
-        assert isinstance(self.events[-1], Verdict)
-        return self.events[-1]
+class Ran(testing.Ran):
+    """What one run said, with what these tests ask of it beside."""
 
     @property
     def outcome(self) -> str:
@@ -40,40 +31,12 @@ class Ran:
         return self.verdict.limit and self.verdict.limit.name
 
     @property
-    def outputs(self) -> tuple[Output, ...]:
-        """What a notebook would hold at the end."""
-        return Collector(e for e in self.events if isinstance(e, (Stream, Display, Error, Update, Clear))).outputs
-
-    @property
-    def said(self) -> list[str]:
-        """The outputs in short: streams by their text, displays by their plain text, errors by their name."""
-        return [_short(output) for output in self.outputs]
-
-    @property
-    def stdout(self) -> str:
-        return "".join(e.text for e in self.events if isinstance(e, Stream) and e.name == "stdout")
-
-    @property
-    def stderr(self) -> str:
-        return "".join(e.text for e in self.events if isinstance(e, Stream) and e.name == "stderr")
-
-    @property
     def error(self) -> Error | None:
         return next((e for e in self.events if isinstance(e, Error)), None)
 
     @property
     def files(self) -> dict[str, bytes]:
         return {file.name: file.data for file in self.verdict.files}
-
-
-def _short(output: Output) -> str:
-    match output:
-        case Stream():
-            return output.text
-        case Display():
-            return str(output.data["text/plain"])
-        case Error():
-            return output.ename
 
 
 class Wing:
