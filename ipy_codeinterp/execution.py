@@ -43,7 +43,11 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What was asked. `timeout` is how many seconds the code may run; None leaves it to the model's profile."""
+    """What was asked. `timeout` is how many seconds the code may run; None leaves it to the model's profile.
+
+    A task (`kind`) is told to a model in words; `expect` says what it is to print, and without `execute` it only
+    writes the code.
+    """
 
     body: str
     kind: Kind = "code"
@@ -59,6 +63,8 @@ class Execution:
     mounts: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     network: bool = False
+    expect: str | None = None
+    execute: bool = True
 
     @property
     def key(self) -> str:
@@ -74,6 +80,8 @@ class Execution:
             "mounts",
             "packages",
             "network",
+            "expect",
+            "execute",
         ):  # came later: keys that are known already stay what they are
             if content[name] == _DEFAULTS[name]:
                 del content[name]
@@ -209,12 +217,19 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens consumed. `estimated` when counted from characters; `native` is the provider's own report."""
+    """Tokens consumed. `estimated` when counted from characters; `native` is the provider's own report.
+
+    `cached_tokens` were read from the provider's cache and `cache_write_tokens` written to it: both are part of
+    `input_tokens`, as `reasoning_tokens` are part of `output_tokens`.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     estimated: bool = False
     native: Mapping[str, Any] = field(default_factory=dict)
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +302,7 @@ class Result:
     isolation: str | None = None
     warm: bool | None = None
     why: str | None = None  # this offer, where there were others
+    stop: str | None = None  # why the model stopped, where one spoke: end, length, context, refused, filtered
     native: Mapping[str, Any] = field(default_factory=dict)
 
     @property

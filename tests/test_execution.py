@@ -38,6 +38,8 @@ ANOTHER: dict[str, Any] = {
     "files": (File("a.csv", "00", 1),),
     "inputs": (File("a.csv", "00", 1),),
     "after": "run_1",
+    "expect": "a JSON list of primes",
+    "execute": False,
 }
 VALUES = [value for value in vars(execution).values() if dataclasses.is_dataclass(value)]
 
