@@ -21,6 +21,7 @@ from ipy_codeinterp.client.route import Route, Rules
 from ipy_codeinterp.client.tracks import Tracks
 from ipy_codeinterp.client.transport import Endpoint, Transport
 from ipy_codeinterp.execution import Execution, Result
+from ipy_codeinterp.store.answers import Answers
 from ipy_codeinterp.store.database import Database
 from ipy_codeinterp.store.ledger import Attempt, Origin
 
@@ -58,12 +59,13 @@ class Client:
         self.transport = Transport(connect)
         self.ids = ids or Ids()
         self._limit = Limit(database)
+        self._cache = Cache(Answers(database.path), policies.sharing)
         middlewares: tuple[Middleware, ...] = (
             *_of_a_recording(policies.recorder, self.transport),
             Journal(database),
             within_deadline,
             Served(database, policies.origin),
-            Cache(database, policies.sharing),
+            self._cache,
             Coalesce(policies.sharing),
             Route(policies.rules, Tracks(database.path), chance=random.random),
             Converse(self.transport, self.ids),
@@ -107,6 +109,7 @@ class Client:
         return await self._handler(run)
 
     async def close(self) -> None:
+        self._cache.close()
         await self._limit.close()
         await self.transport.close()
 

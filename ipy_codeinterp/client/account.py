@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from ipy_codeinterp.client.chain import Handler, Run
+from ipy_codeinterp.client.kept import Kept
 from ipy_codeinterp.errors import InterpError, OverBudget, ProviderError, StoreError
 from ipy_codeinterp.execution import Cost, Outcome, Result, Usage
 from ipy_codeinterp.store import ledger, schema
@@ -49,6 +50,7 @@ class Account:
         funds: Callable[[], Funds] = Funds,
     ) -> None:
         self._database = database
+        self._kept = Kept(database)
         self._settled = settled
         self._origin = origin
         self._funds = funds
@@ -60,7 +62,7 @@ class Account:
             run.id,
             run.offer.provider,
             run.offer.model,
-            origin=replace(self._origin(), labels=run.labels),
+            origin=self._from(run),
             reserved=run.offer.cost(run.worst_case).billed,
         )
         write = await self._reserve(run, attempt)
@@ -98,25 +100,29 @@ class Account:
             write(lambda connection: ledger.settle(connection, attempt))
             self._settled(attempt)
 
+    def _from(self, run: Run) -> Origin:
+        origin = self._origin()
+        return replace(origin, labels=run.labels) if run.labels else origin
+
     async def _reserve(self, run: Run, attempt: Attempt) -> Callable[[Work], object]:
         """Note the attempt; returns what is to write how it ends. Raises `OverBudget`."""
         _check_call(run, attempt)
         budgets = self._funds().budgets(attempt)
         work: Work = lambda connection: ledger.reserve(connection, attempt, budgets)  # noqa: E731
-        written = self._database.write(work)
         if not attempt.reserved:  # what costs nothing does not wait to be told that there is enough
-            return self._database.write
+            self._database.put(work)
+            return self._database.put
         try:
-            await asyncio.wrap_future(written)
+            await self._kept(work)
         except StoreError:  # the run goes on: the budget is this process's alone then
             self._spare = self._spare or _in_memory()
             work(self._spare)
             return lambda work: work(self._spare) if self._spare else None
         except asyncio.CancelledError:
             nothing = attempt.settled(outcome="cancelled", cost=NOTHING)
-            self._database.write(lambda connection: ledger.settle(connection, nothing))
+            self._database.put(lambda connection: ledger.settle(connection, nothing))
             raise
-        return self._database.write
+        return self._database.put
 
 
 class Served:
@@ -132,7 +138,7 @@ class Served:
             origin = replace(self._origin(), labels=run.labels)
             attempt = Attempt.begun(f"att_{secrets.token_hex(8)}", run.id, result.provider, result.model, origin=origin)
             attempt = attempt.settled(outcome=result.outcome, seconds=result.timings.total, cost=result.cost)
-            self._database.write(lambda connection: ledger.note_served(connection, attempt, result.source))
+            self._database.put(lambda connection: ledger.note_served(connection, attempt, result.source))
         return result
 
 

@@ -5,18 +5,14 @@ Who may share an answer is one rule, here, for the cache and for whatever else s
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from ipy_codeinterp.client.chain import Emit, Handler, Run
-from ipy_codeinterp.errors import StoreError
 from ipy_codeinterp.execution import Cost, Result, Source, Text, TextDelta, Usage
-from ipy_codeinterp.store import journal
-from ipy_codeinterp.store.database import Database
+from ipy_codeinterp.store.answers import Answers
 
 MOST_KNOWN = 4096  # answers whose place in the journal is remembered
 
@@ -46,12 +42,12 @@ DEFAULT_SHARING = Sharing()
 
 
 class Cache:
-    """Middleware. Answers from the journal where `sharing` allows; a journal that cannot be read has no answer."""
+    """Middleware, one event loop's own. Answers from the journal where `sharing` allows."""
 
     def __init__(
-        self, database: Database, sharing: Sharing, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self, answers: Answers, sharing: Sharing, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        self._database = database
+        self._answers = answers
         self._sharing = sharing
         self._now = now
         self._known: dict[Address, str] = {}  # ids, the longest unused first: hits are in the journal too
@@ -59,28 +55,22 @@ class Cache:
     async def __call__(self, run: Run, handler: Handler) -> Result:
         if not self._sharing.allows(run):
             return await handler(run)
-        found = await self._find((run.execution.key, str(run.offer)))
+        found = self._find(run.key, str(run.offer))
         if found is None:
             return await handler(run)
         await tell(found, run.emit)
         return served(run, found, "cache")
 
-    async def _find(self, address: Address) -> Result | None:
+    def close(self) -> None:
+        self._answers.close()
+
+    def _find(self, key: str, offer: str) -> Result | None:
+        """Whoever was told a Result finds it: it was kept first."""
         since = self._now() - timedelta(days=self._sharing.days)
-        known = self._known.pop(address, None)
-        found: list[Result | None] = [None]
-
-        def look(connection: sqlite3.Connection) -> None:
-            found[0] = journal.find(connection, known, since) if known else None
-            found[0] = found[0] or journal.find_answer(connection, *address, since)
-
-        try:
-            await asyncio.wrap_future(self._database.write(look))  # behind all that waits to be kept
-        except StoreError:
-            return None
-        if found[0]:
-            self._remember(address, found[0].id)
-        return found[0]
+        found = self._answers.find(key, offer, since, self._known.pop((key, offer), None))
+        if found:
+            self._remember((key, offer), found.id)
+        return found
 
     def _remember(self, address: Address, id: str) -> None:
         self._known[address] = id

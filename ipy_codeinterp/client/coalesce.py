@@ -35,7 +35,7 @@ class Coalesce:
     async def __call__(self, run: Run, handler: Handler) -> Result:
         if not self._sharing.allows(run):
             return await handler(run)
-        address = (run.execution.key, str(run.offer), run.max_cost, run.policy, run.critical)
+        address = (run.key, str(run.offer), run.max_cost, run.policy, run.critical)
         while True:
             flight = self._flights.get(address) or self._begin(address, run, handler)
             try:
@@ -106,7 +106,9 @@ class Flight:
             run.decoder, run.offer = self._run.decoder, self._run.offer  # what there is, also for who leaves early
             if run.id == self._payer or self.is_led_by(run):
                 run.attempts, run.request_ids = self._run.attempts, self._run.request_ids
-        return replace(result, id=run.id) if run.id == self._payer else served(run, result, "shared")
+        if run.id != self._payer:
+            return served(run, result, "shared")
+        return result if result.id == run.id else replace(result, id=run.id)
 
     async def cancel(self) -> None:
         """End it, and wait until its own clean-up is done."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ipy_codeinterp.client.chain import Handler, Run
+from ipy_codeinterp.client.kept import Kept
 from ipy_codeinterp.errors import InterpError, StoreError
 from ipy_codeinterp.execution import Notice, Result
 from ipy_codeinterp.store import journal
@@ -16,6 +17,7 @@ class Journal:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._kept = Kept(database)
         self._told: str | None = None
 
     async def __call__(self, run: Run, handler: Handler) -> Result:
@@ -34,9 +36,8 @@ class Journal:
         if self._database.notice:
             notice, self._database.notice = self._database.notice, ""
             await run.emit(Notice(notice))
-        written = self._database.write(lambda connection: journal.insert(connection, run.execution, result))
         try:
-            await asyncio.wrap_future(written)
+            await self._kept(lambda connection: journal.insert(connection, run.execution, result, run.key))
             self._told = None
         except StoreError as error:
             if str(error) != self._told:

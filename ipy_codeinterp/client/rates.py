@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
-from ipy_codeinterp.store.limits import Meter, Stated
+from ipy_codeinterp.store.limits import NOTHING_STATED, Meter, Stated
 
 UNITS = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}  # milliseconds
 DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|h|m|s)")
@@ -27,6 +27,8 @@ def headers_of_limits(headers: Mapping[str, str]) -> dict[str, str]:
 
 def stated(headers: Mapping[str, str], closed_for: float = 0.0) -> Stated:
     """What the reply says. `closed_for` is for how many seconds it wants no more requests."""
+    if not any("ratelimit" in name for name in headers):
+        return Stated(closed_for=closed_for) if closed_for else NOTHING_STATED
     requests, tokens = (_openai(headers, name) or _anthropic(headers, name) for name in ("requests", "tokens"))
     return Stated(requests or Meter(), tokens or Meter(), closed_for)
 

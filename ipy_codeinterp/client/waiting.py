@@ -80,6 +80,8 @@ class Queue:
         self._away_until = 0.0
         self._apart: dict[str, Grant] = {}  # what was granted away from the store
         self._late: list[Settlement] = []  # what ended while the store was tried again
+        self._due: list[Settlement] = []  # what ended since the store was last told
+        self._settling = False
 
     async def acquire(self, bounds: Limits, tokens: int, left: float | None, *, first: bool = False) -> Grant:
         """Wait for leave to send; `first` comes before all others.
@@ -107,19 +109,22 @@ class Queue:
             return
         settlement = Settlement(bounds, grant, spent, stated)
         if not self.trouble:
-            self._change(bounds, settlement.apply, lambda future: self._settled(settlement, future))
+            self._due.append(settlement)
         elif self._asking:
             self._late.append(settlement)
         else:
             self._settle_apart(settlement)
         if self._waiting:
             self._ask()
+        elif self._due:
+            self._settle_soon()
 
     async def close(self) -> None:
         """Leave the line; returns when nothing that was asked for can still be granted."""
-        while self._asking or (self._standing and not self._waiting):
+        while self._asking or self._settling or self._due or (self._standing and not self._waiting):
             self._answers.clear()
             self._ask()
+            self._settle_soon()
             await self._answers.wait()
 
     # --- asking ---
@@ -136,8 +141,11 @@ class Queue:
         asked = list(itertools.islice(self._waiting, MOST_TOGETHER))
         bounds, wanted = asked[0].bounds if asked else self._bounds, [waiter.tokens for waiter in asked]
         self._asking = True
+        due = self._take_due()
 
         def work(row: Row, now: float) -> Answer:
+            for settlement in due:
+                settlement.apply(row, now)
             return limits.ask(row, bounds, self._owner, wanted, now)
 
         if self.trouble and self._clock() < self._away_until:
@@ -149,14 +157,21 @@ class Queue:
         else:
             back = self.trouble is not None
             joined = self._rejoining(work) if back else work
-            self._change(bounds, joined, lambda future: self._came(asked, bounds, back, future))
+            self._change(bounds, joined, lambda future: self._came(asked, due, bounds, back, future))
 
-    def _came(self, asked: list[Waiter], bounds: Limits, back: bool, future: Future[tuple[Answer, Row]]) -> None:
+    def _came(
+        self,
+        asked: list[Waiter],
+        due: list[Settlement],
+        bounds: Limits,
+        back: bool,
+        future: Future[tuple[Answer, Row]],
+    ) -> None:
         try:
             answer, row = future.result()
         except StoreError as error:
             self._asking = False
-            self._part(error, bounds)
+            self._part(error, bounds, due)
             self._ask()
             return
         if back:
@@ -219,6 +234,41 @@ class Queue:
         if grants:
             self._store.run(lambda connection: limits.change(connection, *self._key, bounds.window, work, self._clock))
 
+    # --- settling ---
+
+    def _take_due(self) -> list[Settlement]:
+        due, self._due = self._due, []
+        return due
+
+    def _settle_soon(self) -> None:
+        """One transaction at a time: what ends while the store is told of others goes with the next one."""
+        if not self._settling and self._due:
+            self._settling = True
+            self._loop.call_soon(self._settle_due)
+
+    def _settle_due(self) -> None:
+        due = self._take_due()
+        if not due:  # somebody has asked meanwhile, and told it
+            self._settling = False
+            self._answers.set()
+            return
+
+        def work(row: Row, now: float) -> None:
+            for settlement in due:
+                settlement.apply(row, now)
+
+        self._change(due[0].bounds, work, lambda future: self._settled(due, future))
+
+    def _settled(self, due: list[Settlement], future: Future[tuple[None, Row]]) -> None:
+        self._settling = False
+        try:
+            _, row = future.result()
+            self._row = self._row if self.trouble else row
+        except StoreError as error:
+            self._part(error, due[0].bounds, due)
+        self._settle_soon()
+        self._answers.set()
+
     # --- giving up ---
 
     def _give_up(self, waiter: Waiter) -> None:
@@ -265,21 +315,14 @@ class Queue:
 
     # --- without the store ---
 
-    def _settled(self, settlement: Settlement, future: Future[tuple[None, Row]]) -> None:
-        try:
-            _, row = future.result()
-            self._row = self._row if self.trouble else row
-        except StoreError as error:
-            self._part(error, settlement.bounds)
-            self._settle_apart(settlement)
-
-    def _part(self, error: StoreError, bounds: Limits) -> None:
-        """Go on alone, with the row as it was last seen."""
+    def _part(self, error: StoreError, bounds: Limits, untold: list[Settlement]) -> None:
+        """Go on alone, with the row as it was last seen, and what the store was not told."""
         if not self.trouble:
             row = limits.alone(self._own_row(bounds), self._owner)
-            self._row = replace(row, running=dict.fromkeys(self._held, self._owner))
+            running = [*self._held, *(each.grant.id for each in untold)]
+            self._row = replace(row, running=dict.fromkeys(running, self._owner))
         self.trouble, self._away_until = error, self._clock() + AWAY
-        late, self._late = self._late, []
+        late, self._late = [*untold, *self._take_due(), *self._late], []
         for settlement in late:
             self._settle_apart(settlement)
 

@@ -20,7 +20,9 @@ from ipy_codeinterp.store import ledger, retention, schema
 MOST_TOGETHER = 200
 Work = Callable[[sqlite3.Connection], None]
 T = TypeVar("T")
-Item = tuple[Callable[[sqlite3.Connection], Any], Future[Any]]
+# Who hands in work is told its answer, or why there is none: on the writing thread, so it must be quick.
+Then = Callable[[Any, InterpError | None], None]
+Item = tuple[Callable[[sqlite3.Connection], Any], Then]
 # What SQLite says, and what helps.
 WAYS_OUT = {
     "not a database": "move the file aside: it is left as it is",
@@ -35,6 +37,7 @@ class Database:
     """`write(work)` runs `work(connection)` on the writing thread and gives a future that is done when it is kept.
 
     The file is opened by the first write. Whatever goes wrong is the future's `StoreError`; the next write tries again.
+    `put` is the same without a future.
     """
 
     def __init__(self, path: Path, *, limit: int, kept: timedelta = timedelta(days=90), notice: str = "") -> None:
@@ -54,12 +57,23 @@ class Database:
         """The same for work that has an answer; the future has it when it is kept. Work may be run twice."""
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()  # a caller that is interrupted must not take its write back
+
+        def then(answer: Any, error: InterpError | None) -> None:
+            if error is None:
+                future.set_result(answer)
+            else:
+                future.set_exception(error)
+
+        self.put(work, then)
+        return future
+
+    def put(self, work: Callable[[sqlite3.Connection], Any], then: Then = lambda answer, error: None) -> None:
+        """Hand `work` in; `then` is called on the writing thread when it is kept, or cannot be."""
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._write_for_ever, name="ipy-codeinterp-store", daemon=True)
                 self._thread.start()
-            self._queue.put((work, future))
-        return future
+            self._queue.put((work, then))
 
     def flush(self) -> None:
         """Wait until what was handed in is written."""
@@ -108,10 +122,10 @@ class Database:
                 for item in batch:
                     self._write_together([item])
             else:
-                batch[0][1].set_exception(self._explained(error))
+                batch[0][1](None, self._explained(error))
             return
-        for (_, future), answer in zip(batch, answers, strict=True):
-            future.set_result(answer)
+        for (_, then), answer in zip(batch, answers, strict=True):
+            then(answer, None)
 
     def _commit(self, works: list[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
         with transaction(self._opened()) as connection:

@@ -17,13 +17,13 @@ from ipy_codeinterp.outputs import Collector, from_nbformat, to_nbformat
 ALWAYS = datetime.min.replace(tzinfo=UTC)
 
 
-def insert(connection: sqlite3.Connection, execution: Execution, result: Result) -> None:
-    """Keep `result` under its id."""
+def insert(connection: sqlite3.Connection, execution: Execution, result: Result, key: str | None = None) -> None:
+    """Keep `result` under its id; `key` is the execution's, where it is known already."""
     connection.execute(
         "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             result.id,
-            execution.key,
+            key or execution.key,
             datetime.now(UTC).isoformat(),
             result.offer,
             result.outcome,

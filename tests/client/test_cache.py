@@ -22,6 +22,7 @@ from ipy_codeinterp.client.chain import Run
 from ipy_codeinterp.client.journal import Journal
 from ipy_codeinterp.execution import Cost, Display, Error, Event, Execution, File, Result, Stream, Usage
 from ipy_codeinterp.store import journal
+from ipy_codeinterp.store.answers import Answers
 from ipy_codeinterp.store.database import Database
 
 from .provider import Lab, Provider, lab, runs
@@ -46,6 +47,8 @@ IN_KEY: dict[str, Any] = {
     "mounts": ("/data",),
     "packages": ("polars>=1",),
     "network": True,
+    "expect": "a JSON list of primes",
+    "execute": False,
 }
 NOT_IN_KEY: dict[str, Any] = {}
 FILE_IN_KEY = {"name": "b.csv", "sha256": "11", "size": 2}
@@ -222,9 +225,10 @@ def test_age(tmp_path: Path) -> None:
     database = Database(tmp_path / "s.sqlite", limit=64 << 20)
 
     async def asked_after(days: float) -> str:
-        cache = Cache(database, Sharing("auto", days=30), now=lambda: today + timedelta(days=days))
+        cache = Cache(Answers(database.path), Sharing("auto", days=30), now=lambda: today + timedelta(days=days))
         kept = Journal(database)
-        return (await kept(a_run(), lambda run: cache(run, answers))).source
+        with contextlib.closing(cache):
+            return (await kept(a_run(), lambda run: cache(run, answers))).source
 
     async def main() -> None:
         sources = [await asked_after(days) for days in (0, 0, 29.9, 30.1)]
@@ -251,7 +255,7 @@ def test_no_store(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     database = Database(tmp_path / "file" / "s.sqlite", limit=1 << 20)
 
-    assert asyncio.run(Cache(database, Sharing("always"))(a_run(), answers)).source == "live"
+    assert asyncio.run(Cache(Answers(database.path), Sharing("always"))(a_run(), answers)).source == "live"
     database.close()
 
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import selectors
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -33,7 +32,7 @@ from ipy_codeinterp.errors import (
     Unreachable,
 )
 from ipy_codeinterp.execution import Event, Execution, Restarted, Result, Stream
-from ipy_codeinterp.store.database import Database, Work
+from ipy_codeinterp.store.database import Database, Then, Work
 from ipy_codeinterp.store.ledger import Attempt
 from ipy_codeinterp.testing import Action, ColdStart, Fail, Reply, Reset, ScriptedProvider, Stall, Truncate
 
@@ -83,10 +82,8 @@ def impatiently(main: Coroutine[Any, Any, T]) -> T:
 class NoStore:
     """A store that is always there and keeps nothing: what is settled is seen on its way."""
 
-    def write(self, work: Work) -> Future[None]:
-        future: Future[None] = Future()
-        future.set_result(None)
-        return future
+    def put(self, work: Work, then: Then = lambda answer, error: None) -> None:
+        then(None, None)
 
 
 @dataclass
