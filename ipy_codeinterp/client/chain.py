@@ -57,6 +57,13 @@ class Run:
     rate_headers: Mapping[str, str] = field(default_factory=dict)  # what the last reply says of the provider's limits
     timings: Timings = Timings()  # noqa: RUF009 - frozen
     use_cache: bool = True  # whether it may be served from what is kept, or share another's answer
+    _key: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The execution's: reckoned once, for several ask."""
+        self._key = self._key or self.execution.key
+        return self._key
 
     @property
     def worst_case(self) -> Usage:
