@@ -31,9 +31,10 @@ import aiohttp
 
 from ipy_codeinterp.catalog import Limits, Offer
 from ipy_codeinterp.client.chain import Run
+from ipy_codeinterp.client.http import Endpoint
 from ipy_codeinterp.client.limit import Limit
-from ipy_codeinterp.client.transport import Endpoint
 from ipy_codeinterp.dialects import messages
+from ipy_codeinterp.dialects.dialect import Ask
 from ipy_codeinterp.execution import Cost, Event, Execution, Result, Usage
 from ipy_codeinterp.session import Session
 from ipy_codeinterp.settings import Settings
@@ -48,6 +49,7 @@ SOAKED = 47_000  # attempts in the ledger, when the panel asks
 AMPLE = Limits(concurrency=100, requests=1_000_000_000, tokens=1_000_000_000_000)
 PLENTY = Decimal(1_000_000)  # USD: a budget that is looked at and never reached
 MODEL, PROVIDER = "claude", "scripted"
+MOST_TOKENS = 8192
 
 SERVER = """
 import asyncio, json, sys
@@ -245,7 +247,7 @@ async def bare(http: aiohttp.ClientSession, url: str, code: str) -> None:
 
 
 def request_of(code: str) -> dict[str, Any]:
-    return messages.encode_request(Execution(code), MODEL, container=None, file_ids=(), extension=None)
+    return messages.encode_request(Ask(Execution(code), MODEL, MOST_TOKENS))
 
 
 @contextlib.asynccontextmanager

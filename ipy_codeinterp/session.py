@@ -19,22 +19,20 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from ipy_codeinterp import attachments, batch, catalog, languages, registry, settings
+from ipy_codeinterp import asked, attachments, batch, consent, keys, registry, settings
 from ipy_codeinterp.batch import Batches, Trickle
 from ipy_codeinterp.bridge import Bridge, Emit
-from ipy_codeinterp.catalog import Offer
+from ipy_codeinterp.catalog import LOCAL, Offer, warning_of
 from ipy_codeinterp.errors import (
-    BadAttachment,
     Batched,
     InterpError,
     InvalidInput,
     NotAllowed,
-    NothingToRun,
     Rejected,
     SandboxError,
     StoreError,
 )
-from ipy_codeinterp.execution import NOT_ISOLATED, ContainerState, Event, Execution, File, Result
+from ipy_codeinterp.execution import NOT_ISOLATED, ContainerState, Event, Execution, File, Kind, Notice, Result
 from ipy_codeinterp.gateway.process import GatewayProcess
 from ipy_codeinterp.many import Progress, run_all
 from ipy_codeinterp.settings import BATCH, Settings
@@ -47,14 +45,12 @@ from ipy_codeinterp.together import Ways, run_together
 
 if TYPE_CHECKING:  # aiohttp costs more to import than everything else here: only the first run pays for it
     from ipy_codeinterp.client import Client, Ids
+    from ipy_codeinterp.client.http import Endpoint
     from ipy_codeinterp.client.replay import Recorder
-    from ipy_codeinterp.client.transport import Endpoint
+    from ipy_codeinterp.client.route import Rules
 
 
 T = TypeVar("T")
-
-# What of the arguments of a run is part of its Execution.
-ASKED = ("model", "language", "container", "timeout", "files", "mounts", "packages", "network")
 
 
 class Provider(Protocol):
@@ -92,6 +88,8 @@ class Session:
         self._ids: Ids | None = None
         self.batches = Batches(self._database, self.in_background, self._trickle, self._is_known)
         self._background: set[Future[Any]] = set()
+        self._endpoints: dict[str, Endpoint] = {}  # of providers in the catalog, by name
+        self._told: set[str] = set()  # offers of which it was said that they are elsewhere
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._closed = False
@@ -112,6 +110,9 @@ class Session:
         mounts: Iterable[str | os.PathLike[str]] = (),
         packages: Iterable[str] = (),
         network: bool = False,
+        kind: Kind = "code",
+        expect: str | None = None,
+        execute: bool = True,
         max_cost: Decimal | float | None = None,
         policy: str | None = None,
         critical: bool = False,
@@ -125,12 +126,14 @@ class Session:
         `timeout` is seconds; `files` are paths, laid by name into the working folder; `mounts` are folders that the
         code may read where they lie, of those that the settings allow; `packages` are installed from the index for this
         run (`"polars>=1"`; wheels only); with `network` the code may speak to public addresses, if the settings allow
-        it. `policy` and `critical` say how to choose between offers. `max_cost` is the USD that all attempts together
-        may cost, and `labels` are kept with them in the ledger. Without `cache` it is run, whatever was kept of an
-        equal one; without `aside` it is not put aside, whatever `fallback` says. Raises `InterpError`.
+        it. A `kind="task"` is words for a model, which writes the code: `expect` says what it is to print ("a JSON list
+        of ..."), and without `execute` nothing is run. `policy` and `critical` say how to choose between offers.
+        `max_cost` is the USD that all attempts together may cost, and `labels` are kept with them in the ledger.
+        Without `cache` it is run, whatever was kept of an equal one; without `aside` it is not put aside, whatever
+        `fallback` says. Raises `InterpError`.
         """
         how: dict[str, Any] = {"language": language, "container": container, "timeout": timeout, "mounts": mounts}
-        how |= {"packages": packages, "network": network}
+        how |= {"packages": packages, "network": network, "kind": kind, "expect": expect, "execute": execute}
         # a file is read to know its content: not on the event loop
         known = await asyncio.to_thread(attachments.read, files) if files else ()
         execution = self.execution(code, model=model, files=known, **how)
@@ -146,6 +149,9 @@ class Session:
             raise
 
     async def _executed(self, execution: Execution, offer: Offer, terms: Terms, emit: Emit, id: str) -> Result:
+        asked.check_can(execution, offer)
+        for notice in self._first_words(offer):
+            await emit(Notice(notice))
         async with self._client() as client:
             return await client.execute(
                 execution,
@@ -263,8 +269,9 @@ class Session:
             return await asyncio.to_thread(self.recording.content, file)
         if file.id is None:
             raise InvalidInput(f"{file.name} was not left by a run", hint="give one of result.files")
+        provider, slash, id = file.id.partition("/")
         async with self._client() as client:
-            return await client.transport.download(file.id)
+            return await (client.transport.download(id, provider) if slash else client.transport.download(file.id))
 
     def stats(self, *, since: timedelta | None = None, by: Iterable[str] = ()) -> list[stats.Stats]:
         """Figures of all calls in the ledger, also of other sessions: of all together, or a group each of `by`.
@@ -350,49 +357,9 @@ class Session:
             with contextlib.suppress(Rejected):  # it has ended by itself
                 await client.transport.end_container(id)
 
-    def execution(
-        self,
-        code: str | Execution,
-        *,
-        model: str | None = None,
-        language: str = "python",
-        container: str | None = None,
-        timeout: float | None = None,
-        files: Iterable[str | os.PathLike[str] | File] = (),
-        mounts: Iterable[str | os.PathLike[str]] = (),
-        packages: Iterable[str] = (),
-        network: bool = False,
-    ) -> Execution:
-        """What is asked, checked. Raises `InvalidInput` for what cannot be run."""
-        folders = tuple(sorted({os.path.abspath(os.path.expanduser(folder)) for folder in mounts}))
-        if isinstance(code, Execution):
-            if (model, language, container, timeout, files, folders, packages, network) != (
-                None,
-                "python",
-                None,
-                None,
-                (),
-                (),
-                (),
-                False,
-            ):
-                raise InvalidInput("an Execution says itself how it is run", hint="make another: dataclasses.replace")
-            return _checked(code)
-        return _checked(
-            Execution(
-                code,
-                language=languages.find(language).name,
-                model=model or self.settings.model,
-                container=container,
-                timeout=self.settings.timeout if timeout is None else timeout,
-                files=attachments.read(files),
-                mounts=folders,
-                packages=tuple(packages),
-                network=network,
-                figure_format=self.settings.figure_format,
-                figure_dpi=self.settings.figure_dpi,
-            )
-        )
+    def execution(self, code: str | Execution, **how: Any) -> Execution:
+        """What is asked, checked; `how` is what `execute` takes of a run. Raises `InvalidInput`."""
+        return asked.execution(self.settings, code, how)
 
     # --- life ---
 
@@ -469,8 +436,8 @@ class Session:
         from ipy_codeinterp.client.cache import Sharing
         from ipy_codeinterp.client.replay import Recorder
         from ipy_codeinterp.client.retry import RetryPolicy
-        from ipy_codeinterp.client.route import Rules
 
+        is_live = self.recording is not None or self.settings.require == "live"  # nothing is served from what was kept
         with self._lock:
             self._ids = self._ids or Ids()
             if self.recording and not self._recorder:
@@ -482,8 +449,8 @@ class Session:
             self._ids,
             Policies(
                 retry=RetryPolicy(attempts=self.settings.attempts, may_run_twice=self.settings.may_run_twice),
-                sharing=Sharing("off" if self.recording else self.settings.cache, self.settings.cache_days),
-                rules=lambda: Rules(self.settings.policy, self._others()),
+                sharing=Sharing("off" if is_live else self.settings.cache, self.settings.cache_days),
+                rules=self._rules,
                 funds=lambda: Funds(self.settings.budget, self.settings.budget_day),
                 origin=lambda: Origin(self._name, self.notebook),
                 recorder=self._recorder,
@@ -492,11 +459,11 @@ class Session:
 
     def _ways(self, how: Mapping[str, Any]) -> Ways:
         """Of running several together: `how` is what `map` was given."""
-        own = {name: value for name, value in how.items() if name in ASKED}
-        terms = {name: value for name, value in how.items() if name not in ASKED}
+        own = {name: value for name, value in how.items() if name in asked.DEFAULTS}
+        terms = {name: value for name, value in how.items() if name not in asked.DEFAULTS}
         terms["max_cost"] = _money(terms.get("max_cost"))
 
-        async def asked(code: str | Execution) -> Execution:
+        async def as_execution(code: str | Execution) -> Execution:
             files = own.get("files", ())
             known = await asyncio.to_thread(attachments.read, files) if files else ()
             return self.execution(code, **{**own, "files": known})
@@ -512,7 +479,7 @@ class Session:
             offer = self._offer(execution.model or self.settings.model)
             return await self._executed(execution, offer, terms, emit, batch.new_run_id())
 
-        return Ways(asked, self.execute, turn, keep, self._longest, self._is_one_by_one, terms)
+        return Ways(as_execution, self.execute, turn, keep, self._longest, self._is_one_by_one, terms)
 
     def _longest(self, execution: Execution) -> float:
         return self.offer(execution.model).timeout
@@ -537,10 +504,13 @@ class Session:
             raise SandboxError("this session is closed", hint="open another: Session()")
 
     async def _endpoint(self, provider: str) -> Endpoint:
-        from ipy_codeinterp.client.transport import Endpoint
+        from ipy_codeinterp.client.http import Endpoint
 
         if provider in self._providers:
             return self._providers[provider].endpoint()
+        if provider != LOCAL:
+            self._endpoints[provider] = self._endpoints.get(provider) or remote(provider, self.settings)
+            return self._endpoints[provider]
         address = self._gateway.known_address
         if address is None:
             address = await asyncio.to_thread(self._gateway.address)
@@ -549,11 +519,30 @@ class Session:
     def _offer(self, name: str) -> Offer:
         model, _, provider = name.partition("@")
         if provider in self._providers:
-            return registry.find("model", model, self._providers[provider].offers)
-        return catalog.find(name)
+            found = registry.find("model", model, self._providers[provider].offers)
+            consent.check(found, self.settings)
+            return found
+        return consent.resolve(name, self.settings)
 
-    def _others(self) -> tuple[Offer, ...]:
-        return tuple(self._offer(name) for name in self.settings.fallback if name != BATCH)
+    def _first_words(self, offer: Offer) -> list[str]:
+        """What is said before the first call of a session that leaves this machine."""
+        if offer.is_local or str(offer) in self._told:
+            return []
+        self._told.add(str(offer))
+        words = (consent.first_call_notice(offer, self.settings), warning_of(offer, datetime.now(UTC).date()))
+        return [each for each in words if each]
+
+    def _rules(self) -> Rules:
+        """How the router chooses. Fallbacks that may not be asked do not stop the one that is."""
+        from ipy_codeinterp.client.route import Rules
+
+        others, refused = [], {}
+        for name in self.settings.fallback:
+            try:
+                others += [self._offer(name)] if name != BATCH else []
+            except NotAllowed as error:
+                refused[name] = str(error)
+        return Rules(self.settings.policy, tuple(others), refused)
 
     # --- the batch ---
 
@@ -568,7 +557,7 @@ class Session:
 
     async def _run_batch(self, taken: Batch) -> Result:
         assert taken.run_id is not None
-        await asyncio.to_thread(_check_unchanged, taken.execution)
+        await asyncio.to_thread(asked.check_unchanged, taken.execution)
         most, offer = taken.terms.max_cost, self._offer(taken.offer)
         terms = replace(taken.terms, max_cost=None if most is None else most - taken.spent)
         self._check_affordable(taken.execution, offer, terms)
@@ -585,11 +574,11 @@ class Session:
 
     def _check_affordable(self, execution: Execution, offer: Offer, terms: Terms) -> None:
         """What can never be sent for its `max_cost` is refused now, not every time that it is tried."""
-        if terms.max_cost is None or self._others():
+        if terms.max_cost is None or self._rules().others:
             return
         from ipy_codeinterp.client.chain import Run
 
-        worst = offer.cost(Run(execution, offer, _ignore).worst_case).billed
+        worst = offer.at_most(Run(execution, offer, _ignore).worst_case)
         if worst is not None and worst > terms.max_cost:
             raise NotAllowed(
                 f"it may cost up to ${worst:.4f}, and may cost ${terms.max_cost}: it can never be sent",
@@ -625,14 +614,6 @@ def _policy(said: str | None) -> str | None:
     return said and registry.find("policy", said, {name: name for name in settings.CHOICES["policy"]})
 
 
-def _check_unchanged(execution: Execution) -> None:
-    """Raises `BadAttachment` where a file is no longer what was attached."""
-    for file in execution.files:
-        assert file.path is not None
-        if attachments.describe(file.path).sha256 != file.sha256:
-            raise BadAttachment(f"{file.path} has changed since it was attached", hint="put it aside again")
-
-
 def _recording(known: Settings) -> Recording | None:
     """What the settings name. Raises `BadRecording` where there is nothing to replay."""
     if known.replay:
@@ -652,20 +633,16 @@ def _money(said: Decimal | float | None) -> Decimal | None:
         raise InvalidInput(f"max_cost = {said!r}: {error}", hint="use a number of US dollars") from None
 
 
-def _checked(execution: Execution) -> Execution:
-    if execution.kind != "code":
-        raise InvalidInput("a task in words needs a model, and there is none here", hint="send code")
-    if is_blank(execution.body, languages.find(execution.language).comment):
-        raise NothingToRun("nothing to run: there is no code", hint="write some code below the first line")
-    timeout = execution.timeout
-    if timeout is not None and not 0 < timeout < float("inf"):
-        raise InvalidInput(f"timeout of {timeout} seconds", hint="use a positive number")
-    return execution
+def remote(provider: str, known: Settings) -> Endpoint:
+    """Where a provider of the catalog is, with its key. Raises `NotAllowed` for a key that no request could carry."""
+    from ipy_codeinterp.client.http import SILENCE, Endpoint
 
-
-def is_blank(code: str, comment: str) -> bool:
-    """Whether there is nothing but space and comments."""
-    return all(not line.strip() or line.lstrip().startswith(comment) for line in code.splitlines())
+    found = consent.provider(provider, known)
+    key = keys.find(found, os.environ)
+    opens = key.header_for(found.base_url) if key else {}
+    return Endpoint(
+        found.base_url, "", ours=False, format=found.dialect, provider=provider, auth=opens, silence=SILENCE
+    )
 
 
 _open_sessions: weakref.WeakSet[Session] = weakref.WeakSet()

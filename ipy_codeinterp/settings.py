@@ -1,22 +1,31 @@
-"""What can be set: defaults, then the environment (`IPY_CODEINTERP_X`), then what the caller says; later wins."""
+"""What can be set, and who may set what: later wins.
+
+Defaults, the system's file, the user's file, the project's file, the environment (`IPY_CODEINTERP_X`), the caller. A
+project's file comes with somebody's repository: it may set how things look, the default model and lower limits, and
+nothing that could send a key or a cell elsewhere. `config_files` finds and reads the files.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from ipy_codeinterp import registry
+from ipy_codeinterp import config_files, registry
+from ipy_codeinterp.config_files import Places, config_dir
 from ipy_codeinterp.errors import InvalidInput
 
 PREFIX = "IPY_CODEINTERP_"
 MOST_DAYS = 36_500
 BATCH = "batch"  # as the last name of `fallback`: put it aside
+LOCAL = "@local"  # the only provider that a project's file may name
+
+__all__ = ["BATCH", "CHOICES", "PREFIX", "Loaded", "Places", "Settings", "config_dir", "load", "money", "read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +86,22 @@ class Settings:
     data_days: float = 90.0
     # megabytes the journal may take
     data_limit: int = 1024
+    # providers that may be used; None is all of them. Each who sets it can only make it narrower
+    allow: tuple[str, ...] | None = None
+    # providers that serve their models where no provider is named: `%interp enable`
+    enabled: tuple[str, ...] = ()
+    # what may serve a run: any, live (nothing that was kept), local (this machine), replay (a recording)
+    require: str = "any"
+    # where the provider `compatible` listens
+    base_url: str | None = None
+    # the environment variable that holds its key; None is COMPATIBLE_API_KEY
+    key_variable: str | None = None
+    # whether `base_url` may be http:// in a private network; on this machine it always may
+    plain_http: bool = False
+    # the version of the interpreter's tool, at providers that have several; None is the model's newest
+    tool: str | None = None
+    # offers without a price that may be used all the same while there is a budget
+    unpriced: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
@@ -105,13 +130,23 @@ class Settings:
     @property
     def live(self) -> Settings:
         """The same, with nothing served from what is kept or recorded, or put aside: for questions of health."""
-        return replace(self, cache="off", record=None, replay=None, fallback=())
+        require = "any" if self.require == "replay" else self.require
+        return replace(self, cache="off", record=None, replay=None, fallback=(), require=require)
 
     def changed(self, **changes: Any) -> Settings:
-        """These settings with `changes`. Raises `InvalidInput` for a name or a value that is none."""
+        """These settings with `changes`; `allow` becomes narrower only.
+
+        Raises `InvalidInput` for a name or a value that is none.
+        """
         for name in changes:
             registry.find("setting", name, _READERS)
-        return replace(self, **{name: _read(name, value, name) for name, value in changes.items()})
+        return self._with({name: _read(name, value, name) for name, value in changes.items()})
+
+    def _with(self, values: Mapping[str, Any]) -> Settings:
+        """With values that are read already."""
+        if "allow" in values:
+            values = {**values, "allow": _narrower(self.allow, values["allow"])}
+        return replace(self, **values)
 
 
 CHOICES = {
@@ -123,6 +158,7 @@ CHOICES = {
     "figure_format": ("png", "svg"),
     "cache": ("auto", "always", "off"),
     "record_runs": ("all", "missing"),
+    "require": ("any", "live", "local", "replay"),
 }
 
 
@@ -133,9 +169,37 @@ def _number(value: Any) -> float | None:
     return None if value in (None, "") else float(value)
 
 
+def _word(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
+
+
+def _optional_word(value: Any) -> str | None:
+    return None if value in (None, "") else _word(value)
+
+
+def _whole(value: Any) -> int:
+    number = int(value)
+    if not isinstance(value, str) and number != value:
+        raise ValueError("not a whole number")
+    return number
+
+
 def _names(value: Any) -> tuple[str, ...]:
     parts = value.split(",") if isinstance(value, str) else value
-    return tuple(part.strip() for part in parts if part.strip())
+    return tuple(_word(part).strip() for part in parts if _word(part).strip())
+
+
+def _allowed(value: Any) -> tuple[str, ...] | None:
+    return None if value is None else _names(value)
+
+
+def _narrower(before: tuple[str, ...] | None, asked: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """What both allow; None is everything."""
+    if before is None or asked is None:
+        return asked if before is None else before
+    return tuple(name for name in before if name in asked)
 
 
 def money(value: Any) -> Decimal | None:
@@ -169,50 +233,140 @@ def _paths(value: Any) -> tuple[Path, ...]:
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
-    "model": str,
+    "model": _word,
     "timeout": _number,
-    "policy": str,
+    "policy": _word,
     "fallback": _names,
-    "attempts": int,
+    "attempts": _whole,
     "may_run_twice": _yes_or_no,
     "budget": money,
     "budget_day": money,
     "deadline": _number,
-    "isolation": str,
+    "isolation": _word,
     "python": _optional_path,
-    "render": str,
-    "warm": str,
-    "bridge": str,
+    "render": _word,
+    "warm": _word,
+    "bridge": _word,
     "mounts": _paths,
     "network": _yes_or_no,
-    "figure_format": str,
+    "figure_format": _word,
     "figure_dpi": _number,
     "data_dir": lambda value: Path(value).expanduser(),
     "cache_dir": lambda value: Path(value).expanduser(),
     "data_days": float,
-    "data_limit": int,
-    "cache": str,
+    "data_limit": _whole,
+    "cache": _word,
     "cache_days": float,
     "record": _optional_path,
-    "record_runs": str,
+    "record_runs": _word,
     "replay": _optional_path,
+    "allow": _allowed,
+    "enabled": _names,
+    "require": _word,
+    "base_url": _optional_word,
+    "key_variable": _optional_word,
+    "plain_http": _yes_or_no,
+    "tool": _optional_word,
+    "unpriced": _names,
 }
 
 
-def load(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Defaults changed by the environment. An `IPY_CODEINTERP_` name that is no setting is an error."""
-    settings = Settings()
-    named = {f"{PREFIX}{field.name.upper()}": field.name for field in fields(Settings)}
-    changes = {}
-    for variable, value in environ.items():
-        if variable.startswith(PREFIX) and value:
-            name = registry.find("setting", variable, named)
-            changes[name] = _read(name, value, variable)
-    return replace(settings, **changes)
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, who said each of them (`default`, a file, a variable), and a line for each that was refused."""
+
+    settings: Settings
+    sources: Mapping[str, str] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
+
+
+def load(environ: Mapping[str, str] = os.environ, places: Places | None = None) -> Settings:
+    """Defaults changed by the files and the environment; see `read`."""
+    return read(environ, places).settings
+
+
+def read(environ: Mapping[str, str] = os.environ, places: Places | None = None) -> Loaded:
+    """The same, with who said what. An `IPY_CODEINTERP_` name that is no setting is an error.
+
+    Raises `InvalidInput` for the system's, the user's or the environment's mistakes. What a project's file may not say,
+    or says wrongly, is refused with a line: a clone must not be able to stop anybody's work.
+    """
+    places = Places.here() if places is None else places
+    loaded = Loaded(Settings(), {each.name: "default" for each in fields(Settings)})
+    for path in places.trusted:
+        loaded = _then(loaded, config_files.table(path), str(path))
+    loaded = _then_project(loaded, places)
+    named = {f"{PREFIX}{each.name.upper()}": each.name for each in fields(Settings)}
+    said = {variable: value for variable, value in environ.items() if variable.startswith(PREFIX) and value}
+    for variable, value in said.items():
+        name = registry.find("setting", variable, named)
+        loaded = _then(loaded, {name: value}, variable)
+    return loaded
+
+
+def _then(loaded: Loaded, said: Mapping[str, Any], source: str) -> Loaded:
+    for name in said:
+        registry.find(f"setting in {source}:", name, _READERS)
+    is_variable = source.startswith(PREFIX)
+    values = {name: _read(name, each, source if is_variable else f"{source}: {name}") for name, each in said.items()}
+    try:
+        changed = loaded.settings._with(values)
+    except InvalidInput as error:
+        raise InvalidInput(f"{source}: {error}", hint=error.hint) from None
+    return replace(loaded, settings=changed, sources={**loaded.sources, **dict.fromkeys(values, source)})
+
+
+# --- what a project may say -----------------------------------------------------------------------
+
+PROJECT_MAY = ("model", "render", "figure_format", "figure_dpi", "require", "allow")
+PROJECT_MAY_LOWER = ("timeout", "budget", "budget_day", "deadline", "attempts")
+LEAST_TIMEOUT = 120.0  # seconds that every profile gives: where nothing else is set, a project may ask for less
+
+
+def _then_project(loaded: Loaded, places: Places) -> Loaded:
+    found = config_files.project(places)
+    if found is None:
+        return loaded
+    refused = [found.wrong] if found.wrong else []
+    for name, value in found.said.items():
+        why = _refusal(loaded.settings, name, value)
+        if not why:
+            try:
+                loaded = _then(loaded, {name: value}, str(found.path))
+                continue
+            except InvalidInput as error:
+                why = f"{error}: {error.hint}"
+        refused.append(f"{found.path}: {ascii(name)[1:-1][:40]} is refused: {why}")
+    return replace(loaded, refused=tuple(refused))
+
+
+def _refusal(settings: Settings, name: str, value: Any) -> str:
+    """Why a project's file may not say this; empty where it may."""
+    if name not in _READERS:
+        return registry.suggestion(name, _READERS)
+    if name not in (*PROJECT_MAY, *PROJECT_MAY_LOWER):
+        return "a project may not set it; the user's config.toml may"
+    try:
+        asked = _READERS[name](value)
+    except UNREADABLE as error:
+        return f"it cannot be read: {error}"
+    if name == "model" and "@" in asked and not asked.endswith(LOCAL):
+        return "a project may not name a provider"
+    if name == "require" and asked == "any":
+        return "a project may only ask for more"
+    if name in PROJECT_MAY_LOWER:
+        now = getattr(settings, name)
+        most = LEAST_TIMEOUT if name == "timeout" and now is None else now
+        if asked is None or (most is not None and not asked <= most):
+            return f"a project may only lower it, and it is {most if most is not None else 'not limited'}"
+    return ""
+
+
+UNREADABLE = (ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError)  # RuntimeError: a ~ of nobody
 
 
 def _read(name: str, value: Any, said: str) -> Any:
     try:
         return _READERS[name](value)
-    except (TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise InvalidInput(f"{said} = {value!r} cannot be read: {error}", hint="see docs/settings.md") from None

@@ -24,6 +24,8 @@ def clean_environment(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory)
         **kept,
         "HOME": str(home),
         "IPYTHONDIR": str(home / ".ipython"),
+        "XDG_CONFIG_HOME": str(home / ".config"),
+        "XDG_CONFIG_DIRS": str(home / "etc"),
         "JUPYTER_PLATFORM_DIRS": "1",
         "IPY_CODEINTERP_CACHE_DIR": str(cache_dir),
         "IPY_CODEINTERP_DATA_DIR": str(home / "data"),
@@ -38,3 +40,5 @@ def private_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_dir: Pat
             monkeypatch.delenv(name)
     monkeypatch.setenv("IPY_CODEINTERP_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("IPY_CODEINTERP_CACHE_DIR", str(cache_dir))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path / "etc"))

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from ipy_codeinterp.catalog import Limits, Offer
-from ipy_codeinterp.client.transport import Endpoint
+from ipy_codeinterp.client.http import Endpoint
 from ipy_codeinterp.errors import DeadlineExceeded, InterpError, NoOffer, OverBudget, Rejected, UnknownName
 from ipy_codeinterp.execution import Restarted, Result
 from ipy_codeinterp.session import Session

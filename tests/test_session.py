@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from ipy_codeinterp.client.transport import Endpoint
+from ipy_codeinterp.asked import is_blank
+from ipy_codeinterp.client.http import Endpoint
 from ipy_codeinterp.errors import (
     BadAttachment,
     InterpError,
@@ -25,7 +26,7 @@ from ipy_codeinterp.errors import (
 )
 from ipy_codeinterp.execution import Execution, File, Result, Stream
 from ipy_codeinterp.many import Progress
-from ipy_codeinterp.session import Session, is_blank
+from ipy_codeinterp.session import Session
 
 from .client.provider import Provider, lab
 

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipy_codeinterp.client.transport import Endpoint
+from ipy_codeinterp.client.http import Endpoint
 from ipy_codeinterp.dialects import messages, prompt
 from ipy_codeinterp.errors import InterpError, InvalidInput, NothingToRun, Overloaded
 from ipy_codeinterp.execution import Clear, Display, Error, Event, Execution, Limit, Restarted, Result, Step, Stream

@@ -1,148 +1,118 @@
 """Facts about the world outside: who offers what, under which limits, at what price and since when.
 
-The facts are TOML files beside this one; this module loads them and answers questions about them.
+The facts are TOML files beside this one, one a provider; the user's own, in the folder `catalog` of the configuration,
+are laid over them. This module loads them and answers questions about them: it allows nothing (`consent` does) and
+sends nothing.
 """
 
 from __future__ import annotations
 
-import os
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
+from datetime import date, timedelta
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
-from ipy_codeinterp import registry
-from ipy_codeinterp.errors import NotAllowed
-from ipy_codeinterp.execution import Cost, Usage
+from ipy_codeinterp import registry, settings
+from ipy_codeinterp.catalog import reading
+from ipy_codeinterp.catalog.facts import LOCAL, MOST_TOKENS, NO_LIMITS, Limits, Model, Offer, Profile, Provider, joined
+from ipy_codeinterp.catalog.prices import Charge, ContainerPrice, Price, Rates, container_cost
+from ipy_codeinterp.errors import InvalidInput, NotAllowed
 
-MILLION = Decimal(1_000_000)
-LOCAL = "local"
+__all__ = [
+    "LOCAL",
+    "MOST_TOKENS",
+    "NO_LIMITS",
+    "Charge",
+    "ContainerPrice",
+    "Limits",
+    "Model",
+    "Offer",
+    "Price",
+    "Profile",
+    "Provider",
+    "Rates",
+    "container_cost",
+    "find",
+    "forget",
+    "joined",
+    "models",
+    "offer",
+    "profile_of",
+    "profiles",
+    "provider",
+    "providers",
+    "warning_of",
+]
+
 FAMILIES = ("claude", "gpt")  # profiles that serve every model called so and something more
-LEAST_MEMORY = 1 << 30  # bytes that a share of the machine's is at least
+ORDER = (LOCAL, "anthropic", "openai", "gemini", "holysheep", "compatible")  # the user's own come after
+SOON = timedelta(days=90)  # before a model is retired it is said
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
-    """USD per million tokens, and where that comes from."""
-
-    input: Decimal
-    output: Decimal
-    source: str
-    checked: date
-
-    def of(self, usage: Usage) -> Decimal | None:
-        """What the tokens cost; None when their number is unknown."""
-        if None in (usage.input_tokens, usage.output_tokens):
-            return None
-        return sum(self.items(usage).values(), Decimal(0))
-
-    def items(self, usage: Usage) -> dict[str, Decimal]:
-        """The same by line."""
-        lines = (("input", usage.input_tokens, self.input), ("output", usage.output_tokens, self.output))
-        return {name: tokens * price / MILLION for name, tokens, price in lines if tokens is not None}
+def providers() -> Mapping[str, Provider]:
+    """Every provider by name. Raises `InvalidInput`, with file and line, for a file of the user's that is wrong."""
+    return _providers(settings.config_dir() / "catalog")
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a provider lets an account do: at once, and in any `window` of seconds. None is no limit."""
-
-    concurrency: int | None = None
-    requests: int | None = None
-    tokens: int | None = None
-    window: float = 60.0
+def provider(name: str) -> Provider:
+    """The provider of that name. Raises `UnknownName` with the nearest one."""
+    return registry.find("provider", name, providers())
 
 
-NO_LIMITS = Limits()
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    name: str
-    provider: str
-    aliases: tuple[str, ...]
-    price: Price
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """The limits under which the local sandbox runs as one of its models."""
-
-    name: str
-    timeout: float
-    memory: int
-    listed_as: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A model at a provider, written `claude@local`.
-
-    `listed` is whose list price its tokens are shown at, `price` what the account is billed (None: nothing),
-    `most_tokens` what one reply may hold, and `limits` what the provider lets its account do.
-    """
-
-    model: str
-    provider: str
-    timeout: float
-    memory: int
-    listed: Model | None = None
-    price: Price | None = None
-    most_tokens: int = 8192
-    limits: Limits = NO_LIMITS
-    languages: tuple[str, ...] = ()  # none named: all of ours
-
-    @property
-    def is_local(self) -> bool:
-        """Whether it is the sandbox on this machine."""
-        return self.provider == LOCAL
-
-    def __str__(self) -> str:
-        return f"{self.model}@{self.provider}"
-
-    def cost(self, usage: Usage) -> Cost:
-        """What `usage` costs here: nothing is billed on this machine, the list price is what a vendor would take."""
-        if self.price:
-            amount, stated = self.price.of(usage), f"{self.model}, {self.price.source}, {self.price.checked}"
-            return Cost(amount, amount, usage.estimated, stated, items=self.price.items(usage))
-        if self.listed is None:
-            return Cost(billed=Decimal(0))
-        price = self.listed.price
-        stated = f"{self.listed.name}, {price.source}, {price.checked}"
-        return Cost(Decimal(0), price.of(usage), usage.estimated, stated)
-
-
-@cache
-def models() -> Mapping[str, Model]:
-    """Every model with a price, by name and by alias."""
-    found = [_model(row, "anthropic") for row in _load("anthropic")["models"]]
-    return {name: model for model in found for name in (model.name, *model.aliases)}
-
-
-@cache
 def profiles() -> Mapping[str, Profile]:
     """The models of the local sandbox."""
-    return {row["name"]: _profile(dict(row)) for row in _load(LOCAL)["profiles"]}
+    return _profiles(settings.config_dir() / "catalog")
+
+
+def models() -> Mapping[str, Model]:
+    """Every model of a maker, by name and by alias: whose list price is the list price."""
+    makers = [each for each in providers().values() if each.maker]
+    return {name: model for each in makers for name, model in each.names().items()}
 
 
 def find(name: str) -> Offer:
-    """The offer that `name` (`claude`, `claude@local`) means.
+    """The offer on this machine that `name` (`claude`, `claude@local`) means.
 
-    Raises `UnknownName` with the nearest one, and `NotAllowed` for a provider that is not on this machine.
+    Raises `UnknownName` with the nearest one, and `NotAllowed` for a provider that is not on this machine: those are
+    asked for through `consent`.
     """
-    model, _, provider = name.partition("@")
-    if provider and provider != LOCAL:
-        registry.find("provider", provider, {LOCAL: None, "anthropic": None})
-        raise NotAllowed(
-            f"{name} is not available: this version runs code on this machine only; nothing was sent",
-            hint=f"use {model}@local",
-        )
+    model, _, where = name.partition("@")
+    if where and where != LOCAL:
+        provider(where)
+        raise NotAllowed(f"{name} is not on this machine; nothing was sent", hint=f"use {model}@local")
     profile = registry.find("model", model, profiles())
-    listed = models()[profile.listed_as] if profile.listed_as else None
+    listed = models().get(profile.listed_as) if profile.listed_as else None
     return Offer(profile.name, LOCAL, profile.timeout, profile.memory, listed)
+
+
+def offer(model: str, provider: Provider) -> Offer:
+    """What `provider` offers under that name or alias. Raises `UnknownName` with the nearest one."""
+    if provider.is_local:
+        return find(model)
+    known = provider.names()
+    if provider.any_model and model and model not in known:
+        found = Model(model, provider.name)
+    else:
+        found = registry.find("model", model, known)
+    price = found.price
+    return Offer(
+        found.name,
+        provider.name,
+        provider.timeout,
+        provider.memory,
+        listed=found,
+        price=price,
+        most_tokens=found.most_tokens or provider.most_tokens,
+        limits=provider.limits,
+        languages=provider.languages,
+        tool=found.tool or provider.tool,
+        sent_as=found.sent_as,
+        batch_price=price.batched if price else None,
+        container_price=provider.container,
+        retires=found.retires,
+    )
 
 
 def profile_of(model: str) -> Profile | None:
@@ -152,18 +122,71 @@ def profile_of(model: str) -> Profile | None:
     return known if not version or (known and family in FAMILIES) else None
 
 
-def _profile(row: dict[str, Any]) -> Profile:
-    share = row.pop("memory_share", None)
-    if share is not None:
-        physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        row["memory"] = max(int(physical * share), LEAST_MEMORY)
-    return Profile(**row)
+def warning_of(offer: Offer, today: date) -> str | None:
+    """A line about a model that is retired, or soon will be; else None."""
+    if offer.retires is None or today + SOON < offer.retires:
+        return None
+    when = "was" if offer.retires <= today else "will be"
+    return f"{offer} {when} retired on {offer.retires}: name another model"
 
 
-def _model(row: Mapping[str, Any], provider: str) -> Model:
-    price = Price(Decimal(row["input"]), Decimal(row["output"]), row["source"], row["checked"])
-    return Model(row["name"], provider, tuple(row["aliases"]), price)
+# --- files ----------------------------------------------------------------------------------------
 
 
-def _load(name: str) -> dict[str, Any]:
-    return tomllib.loads((resources.files(__name__) / f"{name}.toml").read_text("utf-8"))
+Source = tuple[dict[str, Any], str, str]  # tables, the file that is complained of, its text
+
+
+def forget() -> None:
+    """Read the files anew when they are next asked for."""
+    for read in (_theirs, _source, _profiles, _providers):
+        read.cache_clear()
+
+
+@cache
+def _providers(folder: Path) -> Mapping[str, Provider]:
+    sources = {name: _source(folder, name) for name in (*ORDER, *_theirs(folder))}
+    found = {name: reading.provider(*source) for name, source in sources.items()}
+    for each in found.values():
+        _check_names(each, sources[each.name][1])
+    return found
+
+
+@cache
+def _profiles(folder: Path) -> Mapping[str, Profile]:
+    return reading.profiles(*_source(folder, LOCAL))
+
+
+@cache
+def _source(folder: Path, name: str) -> Source:
+    """Our file of a provider, with the user's laid over it."""
+    source: Source = {}, name, ""
+    if name in ORDER:
+        text = (resources.files(__name__) / f"{name}.toml").read_text("utf-8")
+        source = reading.parse(text, f"{name}.toml"), f"{name}.toml", text
+    for tables, file, text in _theirs(folder).get(name, ()):
+        source = reading.laid_over(source[0], tables), file, text
+    return source
+
+
+@cache
+def _theirs(folder: Path) -> Mapping[str, tuple[Source, ...]]:
+    """The user's files by the provider that each is about."""
+    found: dict[str, tuple[Source, ...]] = {}
+    for path in sorted(folder.glob("*.toml")):
+        text = reading.text_of(path)
+        tables = reading.parse(text, str(path))
+        name = tables.setdefault("name", path.stem)
+        if not isinstance(name, str):
+            line = reading.line_of(text, "name", None)
+            raise InvalidInput(f"{path}, line {line}: name is not a text", hint=reading.HINT)
+        found[name] = (*found.get(name, ()), (tables, str(path), text))
+    return found
+
+
+def _check_names(provider: Provider, file: str) -> None:
+    seen: set[str] = set()
+    for name in (name for model in provider.models for name in (model.name, *model.aliases)):
+        if name in seen or "@" in name:
+            what = "has an @" if "@" in name else "stands for two models"
+            raise InvalidInput(f"{file}: the name {name} {what}", hint=reading.HINT)
+        seen.add(name)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ipy_codeinterp import attachments
+from ipy_codeinterp.asked import DEFAULTS
 from ipy_codeinterp.bridge import Bridge, Emit
 from ipy_codeinterp.chunks.checkpoint import Checkpoint
 from ipy_codeinterp.chunks.passage import Passage, Terms
@@ -25,7 +26,7 @@ from ipy_codeinterp.chunks.summary import Summary
 from ipy_codeinterp.chunks.work import Range
 from ipy_codeinterp.errors import InvalidInput
 from ipy_codeinterp.execution import Event, Execution
-from ipy_codeinterp.session import ASKED, Session
+from ipy_codeinterp.session import Session
 
 __all__ = ["Done", "Range", "RangeFailed", "Report", "Summary", "execute", "run"]
 
@@ -60,7 +61,7 @@ async def execute(
     `Session.execute` raises.
     """
     terms = _terms(rows, least, concurrency, dtypes, how)
-    asked = {name: how[name] for name in ASKED if name in how}
+    asked = {name: how[name] for name in DEFAULTS if name in how}
     asked["files"] = await asyncio.to_thread(attachments.read, asked.get("files", ()))
     execution = session.execution(code, **asked)
     if execution.language != "python" or execution.container is not None:
@@ -98,7 +99,7 @@ def _terms(rows: int, least: int, concurrency: int, dtypes: Mapping[str, str] | 
     for name, value in {"rows": rows, "least": least, "concurrency": concurrency}.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise InvalidInput(f"{name} = {value!r}", hint="use a whole number, 1 or more")
-    of_a_run = {name: value for name, value in how.items() if name not in ASKED}
+    of_a_run = {name: value for name, value in how.items() if name not in DEFAULTS}
     return Terms(rows, least, concurrency, dict(dtypes or {}), of_a_run)
 
 

@@ -7,19 +7,21 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from ipy_codeinterp import catalog
 from ipy_codeinterp.catalog import Offer
 from ipy_codeinterp.client.account import Account, Funds, Served
 from ipy_codeinterp.client.cache import DEFAULT_SHARING, Cache, Sharing
 from ipy_codeinterp.client.chain import Emit, Handler, Middleware, Run, compose
 from ipy_codeinterp.client.coalesce import Coalesce
 from ipy_codeinterp.client.converse import Converse, Ids
+from ipy_codeinterp.client.http import Endpoint
 from ipy_codeinterp.client.journal import Journal
 from ipy_codeinterp.client.limit import Limit
 from ipy_codeinterp.client.replay import Record, Recorder
 from ipy_codeinterp.client.retry import DEFAULT_RETRY, Retry, RetryPolicy, in_time
 from ipy_codeinterp.client.route import Route, Rules
 from ipy_codeinterp.client.tracks import Tracks
-from ipy_codeinterp.client.transport import Endpoint, Transport
+from ipy_codeinterp.client.transport import Transport
 from ipy_codeinterp.execution import Execution, Result
 from ipy_codeinterp.store.answers import Answers
 from ipy_codeinterp.store.database import Database
@@ -68,7 +70,7 @@ class Client:
             self._cache,
             Coalesce(policies.sharing),
             Route(policies.rules, Tracks(database.path), chance=random.random),
-            Converse(self.transport, self.ids),
+            Converse(self.transport, self.ids, self._run_tool),
             Retry(policies.retry),
             self._limit,
             Account(database, settled, policies.origin, policies.funds),
@@ -107,6 +109,12 @@ class Client:
         run.id = id or run.id
         run.deadline = None if deadline is None else run.started + deadline
         return await self._handler(run)
+
+    async def _run_tool(self, execution: Execution, run: Run) -> Result:
+        """Code that a model asks us to run: a passage of its own, on this machine, told to whoever waits for `run`."""
+        passage = Run(execution, catalog.find(catalog.LOCAL), run.emit, labels=run.labels, use_cache=False)
+        passage.deadline = run.deadline
+        return await self._handler(passage)
 
     async def close(self) -> None:
         self._cache.close()

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from ipy_codeinterp.catalog import Charge, container_cost
 from ipy_codeinterp.client.chain import Handler, Run
 from ipy_codeinterp.client.kept import Kept
 from ipy_codeinterp.errors import InterpError, OverBudget, ProviderError, StoreError
@@ -55,6 +56,7 @@ class Account:
         self._origin = origin
         self._funds = funds
         self._spare: sqlite3.Connection | None = None
+        self._charges = Charges()
 
     async def __call__(self, run: Run, handler: Handler) -> Result:
         attempt = Attempt.begun(
@@ -63,7 +65,7 @@ class Account:
             run.offer.provider,
             run.offer.model,
             origin=self._from(run),
-            reserved=run.offer.cost(run.worst_case).billed,
+            reserved=run.offer.at_most(run.worst_case),
         )
         write = await self._reserve(run, attempt)
         run.attempt_id = attempt.id
@@ -75,7 +77,7 @@ class Account:
         try:
             result = await handler(run)
             outcome, usage = result.outcome, result.usage
-            cost = run.offer.cost(usage)
+            cost = run.offer.cost(usage, self._charges.of(run, started))
             return replace(result, cost=cost)
         except asyncio.CancelledError:
             outcome, cost = "cancelled", run.offer.cost(Usage())
@@ -125,6 +127,25 @@ class Account:
         return self._database.put
 
 
+class Charges:
+    """What the providers' containers cost, beside the tokens: each by how long it has been in use."""
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[str, str], float] = {}  # when a container was first used, by provider and its id
+        self._counted: dict[tuple[str, str], float] = {}  # seconds that are paid for
+
+    def of(self, run: Run, started: float) -> Charge | None:
+        """What the attempt that began at `started` adds; None where nobody charges for containers."""
+        if run.offer.container_price is None or run.container_id is None:
+            return None
+        place, now = (run.offer.provider, run.container_id), time.monotonic()
+        used = now - self._first.setdefault(place, started)
+        before, self._counted[place] = self._counted.get(place, 0.0), used
+        if run.execution.container is None:  # it is not used again
+            del self._first[place], self._counted[place]
+        return container_cost(run.offer.container_price, used, memory=run.offer.memory, before=before)
+
+
 class Served:
     """Middleware around those that serve again what was paid for: the ledger keeps what that avoided."""
 
@@ -144,6 +165,11 @@ class Served:
 
 def _check_call(run: Run, attempt: Attempt) -> None:
     most, worst = run.max_cost, attempt.reserved
+    if most is not None and worst is None:
+        raise OverBudget(
+            f"nobody knows what {run.offer} costs, and the call may cost ${most}: not sent",
+            hint="leave --max-cost out, or ask a model that has a price",
+        )
     if most is not None and worst is not None and run.spent + worst > most:
         before = f" after ${run.spent:.4f} for those before" if run.spent else ""
         raise OverBudget(

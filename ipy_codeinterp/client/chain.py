@@ -26,10 +26,12 @@ from decimal import Decimal
 from typing import Any
 
 from ipy_codeinterp.catalog import Offer
-from ipy_codeinterp.dialects.messages import Decoder
-from ipy_codeinterp.execution import Event, Execution, Outcome, Result, Step, Timings, Usage
+from ipy_codeinterp.dialects.dialect import Decoder, Reply, Round
+from ipy_codeinterp.execution import Event, Execution, File, Outcome, Result, Step, Text, Timings, Usage
 
 AROUND_CODE = 1000  # tokens that a dialect may put around the code
+LEAST_TOKENS = 1024  # of a reply: with fewer a model cannot even pass on the code
+MILLION = 1_000_000
 Emit = Callable[[Event], Awaitable[None]]
 
 
@@ -49,7 +51,11 @@ class Run:
     labels: Mapping[str, str] = field(default_factory=dict)  # the user's, for the ledger
     attempt_id: str = ""  # of the attempt that is being made; the provider is told it
     container_id: str | None = None  # the provider's name for it
-    file_ids: tuple[str, ...] = ()
+    files: tuple[File, ...] = ()  # as the provider has them
+    rounds: tuple[Round, ...] = ()  # those before this one
+    carried: int = 0  # tokens that they take
+    parts: tuple[Text | Step, ...] = ()  # of those that are over
+    reply: Reply | None = None  # of the last one
     decoder: Decoder | None = None  # of the reply that is arriving
     attempts: int = 0
     spent: Decimal = Decimal(0)  # USD, by its attempts; what nobody knows at its worst
@@ -69,10 +75,23 @@ class Run:
     def worst_case(self) -> Usage:
         """The most tokens that one attempt can take: a byte is never more than a token."""
         return Usage(
-            len(self.execution.body.encode("utf-8", "surrogatepass")) + AROUND_CODE,
-            self.offer.most_tokens,
+            self._asked_tokens,
+            self.most_tokens,
             estimated=True,
         )
+
+    @property
+    def most_tokens(self) -> int:
+        """The most that the reply may hold: as many as the offer allows and `max_cost` pays for."""
+        price, most = self.offer.price, self.offer.most_tokens
+        if self.max_cost is None or price is None or not price.output:
+            return most
+        left = self.max_cost - self.spent - (self.offer.at_most(Usage(self._asked_tokens, 0)) or 0)
+        return max(min(most, int(left * MILLION / price.output)), min(most, LEAST_TOKENS))
+
+    @property
+    def _asked_tokens(self) -> int:
+        return len(self.execution.body.encode("utf-8", "surrogatepass")) + AROUND_CODE + self.carried
 
     @property
     def left(self) -> float | None:
@@ -96,15 +115,15 @@ class Run:
     def partial(self, outcome: Outcome) -> Result:
         """What there is of a run that was cut short."""
         if self.decoder is None:
-            return self.result(outcome)
+            return self.result(outcome, parts=self.parts)
         step = Step(
-            self.execution.body,
+            self.decoder.code or self.execution.body,
             self.execution.language,
             outputs=self.decoder.outputs,
             outcome=outcome,
             outcome_source="inferred",
         )
-        return self.result(outcome, parts=(step,), isolation=self.decoder.isolation)
+        return self.result(outcome, parts=(*self.parts, step), isolation=self.decoder.isolation)
 
 
 Handler = Callable[[Run], Awaitable[Result]]

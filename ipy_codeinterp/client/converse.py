@@ -1,21 +1,31 @@
-"""What a vendor's ids are to us: files are uploaded once, containers have the user's names, lost ones are made anew."""
+"""A conversation with a provider: its own names for our containers and files, and as many rounds as the work needs.
+
+A round is one request and its reply. There is another one where the provider pauses, and where the model calls code
+that is for us to run: that runs here, in the local sandbox, while no place at the provider is held.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import weakref
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
 
 from ipy_codeinterp.catalog import LOCAL
 from ipy_codeinterp.client.chain import Handler, Run
+from ipy_codeinterp.client.figures import with_figures
+from ipy_codeinterp.client.rounds import answer, joined, step_of
 from ipy_codeinterp.client.transport import Transport
-from ipy_codeinterp.errors import GatewayLost, Rejected
-from ipy_codeinterp.execution import Notice, Result
+from ipy_codeinterp.dialects.dialect import Answer, Call, Reply, Round
+from ipy_codeinterp.errors import GatewayLost, InterpError, Rejected
+from ipy_codeinterp.execution import Execution, File, Notice, Result, Step
 
 Locks = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str | None, asyncio.Lock]]
+RunTool = Callable[[Execution, Run], Awaitable[Result]]
 UPLOADING = None  # no container is called so
+MOST_ROUNDS = 12  # of one conversation
+CONTAINER_GONE = (400, 404, 410)
 
 
 @dataclass(slots=True)
@@ -39,11 +49,12 @@ class Ids:
 
 
 class Converse:
-    """Middleware. Runs of one container pass one at a time, in the order they came."""
+    """Middleware. Runs of one container pass one at a time, in the order they came; `run_tool` runs code here."""
 
-    def __init__(self, transport: Transport, ids: Ids) -> None:
+    def __init__(self, transport: Transport, ids: Ids, run_tool: RunTool) -> None:
         self._transport = transport
         self._ids = ids
+        self._run_tool = run_tool
 
     async def __call__(self, run: Run, handler: Handler) -> Result:
         ids = self._ids.of(run.offer.provider)
@@ -52,7 +63,7 @@ class Converse:
             try:
                 return await self._converse(run, handler, ids)
             except Rejected as error:
-                if error.status != 404:
+                if not _is_of_an_id(run, error):
                     raise
                 await _forget_ids(run, ids, error)
                 return await self._converse(run, handler, ids)
@@ -62,22 +73,50 @@ class Converse:
     async def _converse(self, run: Run, handler: Handler, ids: Ids) -> Result:
         name = run.execution.container
         run.container_id = ids.containers.get(name) if name else None
-        run.file_ids = await self._upload(run, ids)
+        run.files = await self._given(run, ids)
+        run.rounds, run.parts, run.carried = (), (), 0
         try:
-            return await handler(run)
+            result = await self._rounds(run, handler)
         finally:
             _remember(run, ids, name)
+        return result if run.offer.is_local else await with_figures(self._transport, run, result)
 
-    async def _upload(self, run: Run, ids: Ids) -> tuple[str, ...]:
-        if not run.execution.files:
-            return ()
+    async def _rounds(self, run: Run, handler: Handler) -> Result:
+        """One round after the other, until the work is done; what was paid for is kept, whatever comes later."""
+        results = [await handler(run)]
+        async with contextlib.AsyncExitStack() as stack:
+            tools = _Tools(run, self._run_tool, stack, self._transport, self._ids)
+            while (reply := run.reply) is not None and (reply.calls or reply.stop == "paused"):
+                answers = [await tools.run(call) for call in reply.calls]
+                results[-1] = replace(results[-1], parts=(*results[-1].parts, *tools.steps()))
+                run.parts = tuple(part for each in results for part in each.parts)
+                if _is_done(run, reply, answers):
+                    break
+                if len(results) == MOST_ROUNDS:
+                    await run.emit(Notice(f"ended after {MOST_ROUNDS} rounds: the model would have gone on"))
+                    break
+                _carry(run, reply, results[-1], answers)
+                try:
+                    results.append(await handler(run))
+                except InterpError as error:
+                    if not any(answer.ok for answer in answers):
+                        raise
+                    await run.emit(Notice(f"the model could not go on ({error}); its code had run"))
+                    break
+        return joined(run, results) if len(results) > 1 or run.parts else results[0]
+
+    async def _given(self, run: Run, ids: Ids) -> tuple[File, ...]:
+        """The files with the ids that the provider has for them; without, where they travel inside the request."""
+        files = run.execution.files
+        if not files or not await self._transport.takes_files(run.offer.provider):
+            return tuple(replace(file, id=None) for file in files)
         found = []
         async with ids.lock(UPLOADING):  # else runs that start together would each send the same file
-            for file in run.execution.files:
+            for file in files:
                 content = (file.name, file.sha256 or "")
                 if content not in ids.uploads:
                     ids.uploads[content] = await self._transport.upload(file, run.offer.provider)
-                found.append(ids.uploads[content])
+                found.append(replace(file, id=ids.uploads[content]))
         return tuple(found)
 
     async def _notice_new_gateway(self, run: Run, ids: Ids) -> None:
@@ -90,6 +129,74 @@ class Converse:
         ids.gateway = base_url
 
 
+class _Tools:
+    """The calls of one conversation, run here: those of a task see each other's variables."""
+
+    def __init__(
+        self, run: Run, run_tool: RunTool, stack: contextlib.AsyncExitStack, transport: Transport, ids: Ids
+    ) -> None:
+        self._run = run
+        self._run_tool = run_tool
+        self._stack = stack
+        self._transport = transport
+        self._ids = ids
+        self._results: list[tuple[Call, Result]] = []
+        self._container: str | None = None
+
+    async def run(self, call: Call) -> Answer:
+        if call.fault:
+            return Answer(call, call.fault, ok=False)
+        asked = self._run.execution
+        execution = Execution(
+            call.code,
+            language=call.language,
+            model=LOCAL,
+            container=self._place(),
+            timeout=asked.timeout,
+            files=asked.files,
+            figure_format=asked.figure_format,
+            figure_dpi=asked.figure_dpi,
+        )
+        result = await self._run_tool(execution, self._run)
+        self._results.append((call, result))
+        return answer(call, result)
+
+    def steps(self) -> tuple[Step, ...]:
+        """Those of the calls that ran since this was last asked."""
+        results, self._results = self._results, []
+        return tuple(step_of(call, result, self._run.execution) for call, result in results)
+
+    def _place(self) -> str | None:
+        asked = self._run.execution
+        if asked.container:
+            return f"{asked.container}@{self._run.offer.provider}"
+        if asked.kind == "code":
+            return None
+        if self._container is None:
+            self._container = self._run.id
+            self._stack.push_async_callback(self._end)
+        return self._container
+
+    async def _end(self) -> None:
+        id = self._ids.containers.pop(self._container or "", None)
+        if id:
+            with contextlib.suppress(InterpError):
+                await self._transport.end_container(id)
+
+
+def _is_done(run: Run, reply: Reply, answers: list[Answer]) -> bool:
+    """Code that was to be run as it is has run: what a model would say of it is neither asked nor paid for."""
+    return run.execution.kind == "code" and bool(answers) and all(answer.ok for answer in answers)
+
+
+def _carry(run: Run, reply: Reply, result: Result, answers: list[Answer]) -> None:
+    """What the next round has to repeat, and the tokens that it takes."""
+    run.rounds = (*run.rounds, Round(reply.said, tuple(answers)))
+    counted = (result.usage.input_tokens or 0) + (result.usage.output_tokens or 0)
+    run.carried = counted + sum(len(answer.text.encode("utf-8", "replace")) for answer in answers)
+    run.container_id = reply.container or run.container_id
+
+
 def _remember(run: Run, ids: Ids, name: str | None) -> None:
     """Also after an interrupt: our gateway names the container at the start of the stream."""
     id = (run.decoder and run.decoder.container) or run.container_id
@@ -97,12 +204,19 @@ def _remember(run: Run, ids: Ids, name: str | None) -> None:
         ids.containers[name] = id
 
 
+def _is_of_an_id(run: Run, error: Rejected) -> bool:
+    """Whether it is an id that the provider does not know any more; some say so in the words of a wrong request."""
+    if run.container_id is None and not any(file.id for file in run.files):
+        return False
+    said = f"{error.param or ''} {error}".lower()
+    return error.status == 404 or (error.status in CONTAINER_GONE and "container" in said)
+
+
 async def _forget_ids(run: Run, ids: Ids, error: Rejected) -> None:
-    """The provider does not know an id any more: begin again with new ones, once, and say what that loses."""
-    if run.container_id is None and not run.file_ids:
-        raise error
+    """Begin again with new ones, once, and say what that loses."""
     ids.uploads.clear()
-    if run.execution.container and run.container_id and error.param == "container":
+    of_container = "container" in f"{error.param or ''} {error}".lower()
+    if run.execution.container and run.container_id and of_container:
         ids.containers.pop(run.execution.container, None)
         run.container_id, run.decoder = None, None
         why = error.hint or str(error)

@@ -7,10 +7,10 @@ followed by another offer's; neither is a run in a container, whose variables ar
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from dataclasses import dataclass, field, replace
 
 from ipy_codeinterp.catalog import Offer
 from ipy_codeinterp.client.chain import Handler, Run
@@ -49,13 +49,14 @@ class Choice:
     words: str
 
 
-def expected_cost(offer: Offer, track: Track) -> Decimal:
-    """USD of one call: as measured, else of a typical one at its price."""
-    return track.cost if track.cost is not None else offer.cost(TYPICAL).billed or Decimal(0)
+def expected_cost(offer: Offer, track: Track) -> float:
+    """USD of one call: as measured, else of a typical one at its price; one without a price comes after all others."""
+    cost = track.cost if track.cost is not None else offer.cost(TYPICAL).billed
+    return math.inf if cost is None else float(cost)
 
 
 def _cost(offer: Offer, track: Track) -> tuple[float, ...]:
-    return (float(expected_cost(offer, track)),)
+    return (expected_cost(offer, track),)
 
 
 def _time(offer: Offer, track: Track) -> tuple[float, ...]:
@@ -64,11 +65,11 @@ def _time(offer: Offer, track: Track) -> tuple[float, ...]:
 
 
 def _accuracy(offer: Offer, track: Track) -> tuple[float, ...]:
-    return (-track.success, float(expected_cost(offer, track)))
+    return (-track.success, expected_cost(offer, track))
 
 
 def _cost_per_success(offer: Offer, track: Track) -> tuple[float, ...]:
-    return (float(expected_cost(offer, track)) / track.success, track.seconds or 0.0)
+    return (expected_cost(offer, track) / track.success, track.seconds or 0.0)
 
 
 CHOICES: Mapping[str, Choice] = {
@@ -83,10 +84,11 @@ CRITICAL = Choice(_accuracy, "the most often right, since it is critical")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How to choose: the policy's name, and the offers beside the asked one."""
+    """How to choose: the policy's name, the offers beside the asked one, and why others may not be asked."""
 
     policy: str = "pinned"
     others: tuple[Offer, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)  # by offer
 
 
 class Route:
@@ -110,7 +112,7 @@ class Route:
         rules = self._rules()
         if run.execution.container is not None or not rules.others:
             return await handler(run)
-        reasons: dict[str, str] = {}
+        reasons = dict(rules.refused)
         able = _able(run.execution, [run.offer, *rules.others], reasons)
         ordered, words = await self._ordered(run, run.policy or rules.policy, able)
         error: InterpError | None = None

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from ipy_codeinterp.dialects.retry_after import NO_ADVICE, Advice
 from ipy_codeinterp.errors import ProviderError
 from ipy_codeinterp.execution import Event, Execution, File, Limit, Output, Step, Text, Usage
+
+# What a decoder is fed for a line of the stream that is its end and no JSON.
+END_EVENT: Mapping[str, Any] = MappingProxyType({"type": "ipy_codeinterp.end"})
 
 # Why a model stopped: at its end; for us to run what it called; to be asked to go on; because the reply or the context
 # is full; because it, or a filter, would not.
@@ -52,9 +56,9 @@ class Ask:
     """One round: an Execution, and who is to run it.
 
     `most_tokens` bounds the reply. `container` and the `id` of each of `files` are the provider's own names; a file
-    without an id has its content at `path`. `rounds` are those before this one, oldest first. `tool` is the version of
-    the interpreter where a format has several, `memory` (bytes) what the container is asked to have. `extension` goes
-    to our own gateway only.
+    without an id has its content at `path`, and in `contents`, by its name, where it travels inside the request.
+    `rounds` are those before this one, oldest first. `tool` is the version of the interpreter where a format has
+    several, `memory` (bytes) what the container is asked to have. `extension` goes to our own gateway only.
     """
 
     execution: Execution
@@ -66,6 +70,7 @@ class Ask:
     tool: str | None = None
     memory: int | None = None
     extension: Mapping[str, Any] | None = None
+    contents: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +134,16 @@ class Dialect(Protocol):
     ATTEMPT_HEADER: str  # what we call a request in
     REQUEST_ID_HEADER: str  # what they call it in
     UPLOADS: Uploads | None  # None: files travel inside the request, or not at all
+    MOST_INLINE: int  # bytes of files that a request may hold: in `Ask.contents`
 
     def path(self, model: str) -> str:
         """Where a streamed request for `model` goes."""
 
     def headers(self, key: str) -> dict[str, str]:
         """Authentication and version."""
+
+    def is_end(self, data: str) -> bool:
+        """Whether the `data` of an event is no JSON, but the end of the stream: a decoder is fed `END_EVENT` then."""
 
     def encode_request(self, ask: Ask) -> dict[str, Any]:
         """The body of a streamed request."""

@@ -1,19 +1,56 @@
-"""Code in a prompt: a fence no run of backticks inside can close, and the way back."""
+"""What is said to a model: code to be run as it is, or a task in words; and code out of what was said.
+
+Code stands in a fence that no run of backticks inside can close.
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ipy_codeinterp import languages
+from ipy_codeinterp.execution import Execution
 
 _OPENING = re.compile(r"(`{2,})([^`\n]*)\n?")
 _RUNS = re.compile(r"`{3,}")
+_BLANK_START = re.compile(r"\A(?:[ \t]*\n)+")
 
 INSTRUCTION = (
     "Run exactly this {language} code with the code execution tool. Do not change it and do not comment on it."
 )
+RUN_TASK = "Write {language} code that does this and run it with the code execution tool."
+WRITE_TASK = (
+    "Write {language} code that does this. Answer with the code alone, in one block that begins with ```{fence}. "
+    "Do not run anything."
+)
+PRINT = "The code prints the answer."
+EXPECT = "The code prints the answer as {expect}, and nothing else."
+
+
+def of(execution: Execution) -> str:
+    """What is said for an Execution, be it code or a task."""
+    return task(execution) if execution.kind == "task" else encode(execution.body, execution.language)
+
+
+def task(execution: Execution) -> str:
+    """The user's words, then what is to come of them: code that runs, or with `execute=False` code that is shown."""
+    language = languages.find(execution.language)
+    wish = RUN_TASK if execution.execute else WRITE_TASK
+    wish = wish.replace("{language}", language.name).replace("{fence}", language.fence)
+    answer = EXPECT.replace("{expect}", _within_a_sentence(execution.expect)) if execution.expect else PRINT
+    return f"{execution.body.strip()}\n\n{wish} {answer}\n"
+
+
+def _within_a_sentence(said: str) -> str:
+    return " ".join(said.split()).rstrip(".")
+
+
+def beside(names: Iterable[str]) -> str:
+    """A line that names the files in the code's working directory; empty where there are none."""
+    said = ", ".join(json.dumps(name, ensure_ascii=False) for name in names)
+    return f"Files in the working directory: {said}\n" if said else ""
 
 
 def encode(code: str, language: str) -> str:
@@ -25,6 +62,16 @@ def fenced(code: str, language: str) -> str:
     """`code` between fences longer than any run of backticks in it."""
     fence = "`" * (max(map(len, _RUNS.findall(code)), default=2) + 1)
     return f"{fence}{languages.find(language).fence}\n{code}\n{fence}"
+
+
+def is_verbatim(code: str, execution: Execution) -> bool | None:
+    """Whether `code` is what was asked to run, up to line ends and blank lines around it; None where words asked."""
+    return None if execution.kind == "task" else _bare(code) == _bare(execution.body)
+
+
+def _bare(code: str) -> str:
+    """A line with nothing but spaces is blank; spaces at the end of the last line are not seen either."""
+    return _BLANK_START.sub("", code.replace("\r\n", "\n").replace("\r", "\n")).rstrip()
 
 
 @dataclass(frozen=True, slots=True)

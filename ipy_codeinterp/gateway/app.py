@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from ipy_codeinterp.dialects.messages import encode_error
+from ipy_codeinterp.dialects.openai_errors import Invalid
 from ipy_codeinterp.errors import (
     AuthenticationFailed,
     InterpError,
@@ -19,8 +19,19 @@ from ipy_codeinterp.errors import (
     ProviderError,
     SandboxError,
 )
-from ipy_codeinterp.gateway import containers, files, messages
+from ipy_codeinterp.gateway import (
+    completions,
+    containers,
+    files,
+    messages,
+    models,
+    openai_containers,
+    responses,
+    shapes,
+)
+from ipy_codeinterp.gateway.answers import ANSWERS, Answers
 from ipy_codeinterp.gateway.files import FILES, Files
+from ipy_codeinterp.gateway.rooms import CONTAINERS, Containers
 from ipy_codeinterp.gateway.sandbox import SANDBOX, Sandbox
 
 log = logging.getLogger(__name__)
@@ -30,27 +41,16 @@ ID = web.RequestKey("id", str)
 OPEN_PATHS = ("/health",)
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
-# What an HTTP status is called in an error body of the Messages format.
-KINDS = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    405: "invalid_request_error",
-    413: "request_too_large",
-    503: "overloaded_error",
-}
-
 
 def make(sandbox: Sandbox, token: str) -> web.Application:
     """The application around `sandbox`, for whoever has `token`."""
     app = web.Application(client_max_size=messages.MOST_BODY, middlewares=[with_errors, guarded])
     app[TOKEN], app[SANDBOX], app[FILES] = token, sandbox, Files()
+    app[CONTAINERS], app[ANSWERS] = Containers(app[FILES]), Answers()
     app.router.add_get("/health", health)
     app.router.add_get("/health/ready", ready)
-    messages.add_routes(app)
-    files.add_routes(app)
-    containers.add_routes(app)
+    for room in (messages, responses, completions, models, files, openai_containers, containers):
+        room.add_routes(app)
     app.on_response_prepare.append(_name_response)
     app.on_startup.append(_open)
     app.on_cleanup.append(_close)
@@ -94,36 +94,33 @@ async def with_errors(request: web.Request, handler: Handler) -> web.StreamRespo
     try:
         return await handler(request)
     except web.HTTPException as error:
-        return _error(error.status, error.text or error.reason, request_id)
+        return shapes.error(request, error.status, error.text or error.reason, request_id)
     except NoIsolation as error:
-        return _error(503, str(error), request_id, kind="no_isolation", hint=error.hint)
+        return shapes.error(request, 503, str(error), request_id, kind="no_isolation", hint=error.hint)
     except NotAllowed as error:
-        return _error(403, str(error), request_id, kind="not_allowed", hint=error.hint)
+        return shapes.error(request, 403, str(error), request_id, kind="not_allowed", hint=error.hint)
     except SandboxError as error:
-        return _error(503, str(error), request_id, hint=error.hint)
+        return shapes.error(request, 503, str(error), request_id, hint=error.hint)
     except InterpError as error:
-        status = (error.status if isinstance(error, ProviderError) else None) or 400
-        param = error.param if isinstance(error, ProviderError) else None
-        return _error(status, str(error), request_id, hint=error.hint, param=param)
+        return _refusal(request, error, request_id)
     except ConnectionError:
         raise
     except Exception as error:
         log.exception("a request failed")
-        return _error(500, f"{type(error).__name__}: {error}", request_id)
+        return shapes.error(request, 500, f"{type(error).__name__}: {error}", request_id)
 
 
-def _error(
-    status: int, message: str, request_id: str, *, kind: str = "", hint: str = "", param: str | None = None
-) -> web.Response:
-    body = encode_error(kind or KINDS.get(status, "api_error"), message, request_id)
-    body["error"] |= {name: said for name, said in (("hint", hint), ("param", param)) if said}
-    return web.json_response(body, status=status)
+def _refusal(request: web.Request, error: InterpError, request_id: str) -> web.Response:
+    status = (error.status if isinstance(error, ProviderError) else None) or 400
+    param = error.param if isinstance(error, ProviderError) else None
+    code = error.code if isinstance(error, Invalid) else None
+    return shapes.error(request, status, str(error), request_id, hint=error.hint, param=param, code=code)
 
 
 async def _name_response(request: web.Request, response: web.StreamResponse) -> None:
-    """Every response says which request it answers, as the vendor's do."""
+    """Every response says which request it answers, as the vendors' do."""
     if ID in request:
-        response.headers["request-id"] = request[ID]
+        response.headers.update(shapes.ids(request, request[ID]))
 
 
 async def health(_: web.Request) -> web.Response:

@@ -1,4 +1,6 @@
-"""Anthropic's Files API: what was uploaded and what code left, by id, until room is needed.
+"""The Files APIs: what was uploaded and what code left, by id, until room is needed.
+
+Anthropic and OpenAI have theirs at the same path; a request is answered in the shape of the vendor it was written for.
 
 Contents are kept in unlinked temporary files: they cost no memory and cannot outlive this process.
 """
@@ -13,22 +15,27 @@ import secrets
 import tempfile
 import threading
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from aiohttp import BodyPartReader, web
+from aiohttp import web
 
+from ipy_codeinterp.dialects.openai_errors import Invalid, missing, wrong_value
 from ipy_codeinterp.errors import Rejected
 from ipy_codeinterp.execution import File
-from ipy_codeinterp.sandbox.frames import file_name
+from ipy_codeinterp.gateway import shapes
+from ipy_codeinterp.gateway.forms import read_form
 
 MOST_UPLOAD = 100 << 20  # bytes of one file
 MOST_KEPT = 1 << 30  # bytes of all: beyond that the oldest go
 MOST_FILES = 10_000
 SPOOL_SIZE = 64 << 20  # bytes: a fuller one takes no more, and goes with the last file in it
-PIECE = 1 << 20
+PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
+MOST_DIGITS = 9
+LEAST_LIFE = 3600  # seconds, of a file that is to expire
+MOST_LIFE_OPENAI = 30 * 24 * 3600
+MOST_LIFE_ANTHROPIC = 90 * 24 * 3600
 
 
 class Spool:
@@ -73,6 +80,12 @@ class Kept:
     downloadable: bool
     spool: Spool
     start: int
+    purpose: str = "user_data"  # as OpenAI has it
+    expires: datetime | None = None
+
+    @property
+    def is_expired(self) -> bool:
+        return self.expires is not None and self.expires <= datetime.now(UTC)
 
     def read(self) -> bytes:
         return self.spool.read(self.start, self.size)
@@ -88,6 +101,18 @@ class Kept:
             "downloadable": self.downloadable,
         }
 
+    def as_openai(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "object": "file",
+            "bytes": self.size,
+            "created_at": int(self.created.timestamp()),
+            "expires_at": int(self.expires.timestamp()) if self.expires else None,
+            "filename": self.name,
+            "purpose": self.purpose,
+            "status": "processed",
+        }
+
 
 class Files:
     """The files of one gateway; the oldest go when there are too many."""
@@ -98,12 +123,21 @@ class Files:
         self._spool: Spool | None = None
         self._lock = threading.Lock()  # uploads are written on threads
 
-    def add(self, name: str, data: bytes, *, downloadable: bool) -> Kept:
+    def add(
+        self,
+        name: str,
+        data: bytes,
+        *,
+        downloadable: bool,
+        prefix: str = "file_",
+        purpose: str = "user_data",
+        expires: datetime | None = None,
+    ) -> Kept:
         with self._lock:
             spool = self._spool_for_more()
             start = spool.append([data])
-            id, digest = f"file_{secrets.token_hex(12)}", hashlib.sha256(data).hexdigest()
-            kept = Kept(id, name, digest, len(data), datetime.now(UTC), downloadable, spool, start)
+            id, digest = f"{prefix}{secrets.token_hex(12)}", hashlib.sha256(data).hexdigest()
+            kept = Kept(id, name, digest, len(data), datetime.now(UTC), downloadable, spool, start, purpose, expires)
             self._kept[id] = kept
             self._size += kept.size
             while (self._size > MOST_KEPT or len(self._kept) > MOST_FILES) and len(self._kept) > 1:
@@ -112,10 +146,10 @@ class Files:
 
     def find(self, id: str) -> Kept:
         """Raises `Rejected` (404) for an id that is not here."""
-        try:
-            return self._kept[id]
-        except KeyError:
-            raise Rejected(f"file not found: {id[:80]}", status=404, param="file") from None
+        kept = self._kept.get(id)
+        if kept is None or kept.is_expired:
+            raise Rejected(f"file not found: {id[:80]}", status=404, param="file")
+        return kept
 
     def remove(self, id: str) -> None:
         self.find(id)
@@ -123,7 +157,7 @@ class Files:
             self._remove(id)
 
     def all(self) -> list[Kept]:
-        return list(self._kept.values())
+        return [kept for kept in self._kept.values() if not kept.is_expired]
 
     def close(self) -> None:
         for spool in {kept.spool for kept in self._kept.values()}:
@@ -160,42 +194,53 @@ def add_routes(app: web.Application) -> None:
 
 
 async def upload(request: web.Request) -> web.Response:
-    part = await _file_part(request)
-    pieces, size = [], 0
-    while piece := await part.read_chunk(PIECE):
-        size += len(piece)
-        if size > MOST_UPLOAD:
-            raise Rejected(f"file: larger than {MOST_UPLOAD >> 20} MB", status=413)
-        pieces.append(bytes(piece))
-    try:
-        name = file_name(part.filename or "")
-    except ValueError as error:
-        raise Rejected(f"file: {error}") from None
-    kept = await asyncio.to_thread(request.app[FILES].add, name, b"".join(pieces), downloadable=False)
-    return web.json_response(kept.as_json())
+    form = await read_form(request, MOST_UPLOAD)
+    add = request.app[FILES].add
+    if shapes.is_anthropic(request):
+        expires = _expiry(form.fields.get("expires_in_seconds"), MOST_LIFE_ANTHROPIC, "expires_in_seconds")
+        kept = await asyncio.to_thread(add, form.name, form.data, downloadable=False, expires=expires)
+        return web.json_response(kept.as_json())
+    purpose = form.fields.get("purpose")
+    if purpose is None:
+        raise missing("purpose")
+    if purpose not in PURPOSES:
+        raise wrong_value("purpose", purpose, PURPOSES)
+    expires = _expiry(form.fields.get("expires_after[seconds]"), MOST_LIFE_OPENAI, "expires_after[seconds]")
+    about: dict[str, Any] = {"downloadable": True, "prefix": "file-", "purpose": purpose, "expires": expires}
+    return web.json_response((await asyncio.to_thread(add, form.name, form.data, **about)).as_openai())
 
 
-async def _file_part(request: web.Request) -> BodyPartReader:
-    with suppress(ValueError, AssertionError):
-        async for part in await request.multipart():
-            if isinstance(part, BodyPartReader) and part.name == "file":
-                return part
-    raise Rejected("file: a multipart field of that name is required")
+def _expiry(said: str | None, most: int, param: str) -> datetime | None:
+    if said is None:
+        return None
+    if not said.isdecimal() or len(said) > MOST_DIGITS or not LEAST_LIFE <= int(said) <= most:
+        raise Invalid(f"{param}: {LEAST_LIFE} to {most} seconds", param=param, code="invalid_value")
+    return datetime.now(UTC) + timedelta(seconds=int(said))
 
 
 async def list_all(request: web.Request) -> web.Response:
-    found = [kept.as_json() for kept in reversed(request.app[FILES].all())]
-    return web.json_response({"data": found, "has_more": False, "next_page": None})
+    kept = list(reversed(request.app[FILES].all()))
+    if shapes.is_anthropic(request):
+        return web.json_response({"data": [each.as_json() for each in kept], "has_more": False, "next_page": None})
+    purpose = request.query.get("purpose")
+    found = [each.as_openai() for each in kept if purpose in (None, each.purpose)]
+    return web.json_response(shapes.page(found, request.query, MOST_FILES, MOST_FILES))
 
 
 async def metadata(request: web.Request) -> web.Response:
-    return web.json_response(_named(request).as_json())
+    kept = _named(request)
+    return web.json_response(kept.as_json() if shapes.is_anthropic(request) else kept.as_openai())
 
 
 async def download(request: web.Request) -> web.Response:
     kept = _named(request)
-    if not kept.downloadable:
+    if not kept.downloadable and shapes.is_anthropic(request):
         raise Rejected(f"file {kept.id} was uploaded: only files that code made can be downloaded")
+    return await content_of(kept)
+
+
+async def content_of(kept: Kept) -> web.Response:
+    """The bytes, as something that no browser shows."""
     headers = {"Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"}
     content = await asyncio.to_thread(kept.read)
     return web.Response(body=content, content_type="application/octet-stream", headers=headers)
@@ -204,7 +249,9 @@ async def download(request: web.Request) -> web.Response:
 async def delete(request: web.Request) -> web.Response:
     id = _named(request).id
     request.app[FILES].remove(id)
-    return web.json_response({"id": id, "type": "file_deleted"})
+    if shapes.is_anthropic(request):
+        return web.json_response({"id": id, "type": "file_deleted"})
+    return web.json_response({"id": id, "object": "file", "deleted": True})
 
 
 def _named(request: web.Request) -> Kept:

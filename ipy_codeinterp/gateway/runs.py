@@ -8,7 +8,7 @@ import contextlib
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from ipy_codeinterp.dialects.messages import Asked, Ran
+from ipy_codeinterp.dialects.extension import Ran
 from ipy_codeinterp.errors import Rejected
 from ipy_codeinterp.execution import Clear, Display, File, Output, Update
 from ipy_codeinterp.gateway.files import Files, as_file
@@ -52,24 +52,31 @@ class Place:
 
 @contextlib.asynccontextmanager
 async def place(
-    pool: Pool, asked: Asked, language: str, memory: int | None, extras: Extras = NOTHING_MORE
+    pool: Pool,
+    container: str | None,
+    language: str,
+    memory: int | None,
+    extras: Extras = NOTHING_MORE,
+    *,
+    keep: bool = True,
+    new_id: str = "",
 ) -> AsyncIterator[Place]:
-    """The container that was asked for, or a fresh one, kept afterwards unless the request says otherwise."""
-    if asked.container:
-        yield Place(pool, _existing(pool, asked.container, language, extras), asked.container, new=False, kept=True)
+    """The `container` that was asked for, or a fresh one, which with `keep` stays afterwards, as `new_id`."""
+    if container:
+        yield Place(pool, _existing(pool, container, language, extras), container, new=False, kept=True)
         return
-    id = f"container_{secrets.token_hex(12)}"
-    container = await pool.fresh(language, memory, extras)
-    if asked.keep:
-        pool.keep(id, container)
-    where = Place(pool, container, id, new=True, kept=asked.keep)
+    id = new_id or f"container_{secrets.token_hex(12)}"
+    fresh = await pool.fresh(language, memory, extras)
+    if keep:
+        pool.keep(id, fresh)
+    where = Place(pool, fresh, id, new=True, kept=keep)
     try:
         yield where
     except NotCode:
         pool.forget(id, "it was made for text that is not code")  # nobody has heard of it
         raise
     finally:
-        if not asked.keep:
+        if not keep:
             pool.end(where.container)
 
 

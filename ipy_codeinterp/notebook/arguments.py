@@ -75,6 +75,9 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     ),
     (("--rows",), {"metavar": "N", "help": "rows of a range (default: 10000); with --chunks"}),
     (("--checkpoint",), {"metavar": "DIR", "help": "keep what is done in this folder, and go on there; with --chunks"}),
+    (("--ask",), {"action": "store_true", "help": "the cell is a task in words: the model writes the code"}),
+    (("--expect",), {"metavar": "WORDS", "help": 'what the code is to print: "a JSON list of primes"; with --ask'}),
+    (("--no-execute",), {"action": "store_true", "help": "only show the code, run nothing; with --ask"}),
     (("--batch",), {"action": "store_true", "help": "put the cell aside: it is run when there is room for it"}),
     (
         ("--no-raise-error",),
@@ -83,7 +86,7 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
 )
 
 MOST_TIMEOUT = 24 * 3600  # seconds
-VERBS = ("panel", "container", "models", "doctor", "record", *verbs.VERBS, "help")
+VERBS = ("panel", "container", "models", "doctor", "record", "enable", "disable", *verbs.VERBS, "help")
 
 
 class BadUsage(UsageError):
@@ -123,6 +126,11 @@ def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
     for name in ("rows", "checkpoint"):
         if getattr(options, name) is not None and options.chunks is None:
             raise BadUsage(f"--{name}: it goes with --chunks PATH")
+    for name, is_given in (("expect", options.expect is not None), ("no-execute", options.no_execute)):
+        if is_given and not options.ask:
+            raise BadUsage(f"--{name}: it goes with --ask")
+    if options.ask and options.chunks is not None:
+        raise BadUsage("--ask: it does not go with --chunks")
     if options.batch and options.chunks is not None:
         raise BadUsage("--batch: it does not go with --chunks")
     if options.out is not None and (not options.out.isidentifier() or keyword.iskeyword(options.out)):

@@ -6,8 +6,9 @@ import argparse
 import itertools
 import os
 import secrets
+import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -20,7 +21,7 @@ from IPython.core.magic_arguments import MagicArgumentParser
 from IPython.utils._process_common import arg_split
 from traitlets import Enum, Float, TraitError, TraitType, Unicode, observe, validate
 
-from ipy_codeinterp import catalog, languages, registry, settings, verbs
+from ipy_codeinterp import catalog, consent, languages, registry, settings, verbs
 from ipy_codeinterp.errors import CodeError, Crashed, LimitReached, NotAllowed
 from ipy_codeinterp.execution import ContainerState, Display, Execution, Result, Update
 from ipy_codeinterp.mime import safe_text
@@ -40,6 +41,7 @@ T = TypeVar("T")
 
 MOST_PAST = 50  # earlier cells that hints look at
 MOST_MESSAGE = 2000  # characters of an exception's text
+MOST_REMARK = 500  # characters of what a model said instead
 
 
 class Money(TraitType[Decimal | None, Any]):
@@ -79,7 +81,10 @@ class InterpMagics(Magics):
     shell: InteractiveShell
 
     def __init__(self, shell: InteractiveShell) -> None:
-        known = settings.load()
+        loaded = settings.read()
+        known = loaded.settings
+        for line in loaded.refused:
+            print(line, file=sys.stderr)  # noqa: T201 - this is the screen
         configured = {name: getattr(known, name) for name in self.class_trait_names(config=True)}
         given = shell.config.get("InterpMagics", {})
         super().__init__(shell, **{name: value for name, value in configured.items() if name not in given})
@@ -97,8 +102,8 @@ class InterpMagics(Magics):
     @validate("model")
     def _known_model(self, proposal: Any) -> str:
         name = str(proposal["value"])
-        if name not in catalog.profiles() and "@" not in name:
-            raise TraitError(f"unknown model {name!r}: {registry.suggestion(name, catalog.profiles())}")
+        if name not in consent.bare_names() and "@" not in name:
+            raise TraitError(f"unknown model {name!r}: {registry.suggestion(name, consent.bare_names())}")
         return name
 
     @observe("budget")
@@ -156,6 +161,8 @@ class InterpMagics(Magics):
 
     def _once(self, execution: Execution, options: Any, terms: dict[str, Any]) -> tuple[Result, CodeError | None]:
         result = self._run(execution, self._session.run, **terms)
+        for remark in remarks(execution, result):
+            print(remark, file=sys.stderr)  # noqa: T201 - this is the screen
         return result, failure(result, self._surroundings(execution, result))
 
     def _aside(self, execution: Execution, options: Any, terms: dict[str, Any]) -> tuple[str, None]:
@@ -182,8 +189,8 @@ class InterpMagics(Magics):
 
     def _execution(self, options: Any, cell: str) -> Execution:
         model = options.model or self.model
-        if options.model and "@" not in model and model not in catalog.profiles():
-            raise BadUsage(f"unknown model {model!r}: {registry.suggestion(model, catalog.profiles())}")
+        if options.model and "@" not in model and model not in consent.bare_names():
+            raise BadUsage(f"unknown model {model!r}: {registry.suggestion(model, consent.bare_names())}")
         if options.language not in languages.names():
             raise BadUsage(
                 f"unknown language {options.language!r}: {registry.suggestion(options.language, languages.names())}"
@@ -198,6 +205,9 @@ class InterpMagics(Magics):
             mounts=options.mount,
             packages=options.packages,
             network=options.network,
+            kind="task" if options.ask else "code",
+            expect=options.expect,
+            execute=not options.no_execute,
         )
         return replace(execution, figure_format=self.figure_format, figure_dpi=self.figure_dpi)
 
@@ -207,6 +217,7 @@ class InterpMagics(Magics):
             deterministic=is_deterministic(self.render),
             place=self._place(execution.container),
             facts=self._session.origin(execution),
+            author=str(execution.model) if execution.kind == "task" else "",
         )
         try:
             return run(execution, show=view.show, pause=self._pause, **terms)
@@ -362,6 +373,18 @@ class InterpMagics(Magics):
         findings = doctor.examine(self._session.settings.live)
         print(doctor.as_json(findings) if rest else doctor.report(findings))  # noqa: T201 - this is the screen
 
+    def _verb_enable(self, rest: list[str]) -> None:
+        """`%interp enable anthropic`: from now on `claude` means that provider, here and in later sessions."""
+        name = _one("enable", rest)
+        self._session.settings = self._session.settings.changed(enabled=consent.enable(name).enabled)
+        found = catalog.provider(name)
+        print(f"{name} is enabled: names without a provider mean {found.title}, wherever it has them")  # noqa: T201 - this is the screen
+
+    def _verb_disable(self, rest: list[str]) -> None:
+        name = _one("disable", rest)
+        self._session.settings = self._session.settings.changed(enabled=consent.disable(name).enabled)
+        print(f"{name} is no longer enabled: only @{name} asks it")  # noqa: T201 - this is the screen
+
     def _verb_record(self, rest: list[str]) -> None:
         from ipy_codeinterp.notebook import recorder
 
@@ -402,6 +425,12 @@ def _parser() -> MagicArgumentParser:
     return cast(MagicArgumentParser, magic.parser)
 
 
+def _one(verb: str, rest: list[str]) -> str:
+    if len(rest) != 1:
+        raise BadUsage(f"%interp {verb} NAME: names one provider ({', '.join(catalog.providers())})")
+    return rest[0]
+
+
 def _no_more(verb: str, rest: list[str], *allowed: str) -> None:
     for word in rest:
         if word not in allowed:
@@ -437,6 +466,26 @@ def interrupted(said: str = "the run was stopped; what it had printed is kept") 
     error = KeyboardInterrupt(said)
     error._render_traceback_ = lambda: [f"KeyboardInterrupt: {error}"]  # type: ignore[attr-defined]
     return error
+
+
+def remarks(execution: Execution, result: Result) -> Iterator[str]:
+    """What the user should know of how a model went about it."""
+    if execution.kind == "code" and result.verbatim is False:
+        yield f"{result.offer} changed the code before it ran: `result.steps` has what ran"
+    if execution.execute and not result.steps and result.outcome in ("ok", "unknown"):
+        said = f": {safe_text(result.text.strip())[:MOST_REMARK]}" if execution.kind == "code" and result.text else ""
+        yield f"{result.offer} answered without running any code{said}"
+    if result.stop in STOPPED:
+        yield f"{result.offer} {STOPPED[result.stop]}"
+
+
+# Why a model stopped before its end, in words.
+STOPPED = {
+    "length": "stopped at the most tokens that a reply may have: allow more with --max-cost, or ask for less",
+    "context": "stopped, since all that was said no longer fits: ask for less, or begin anew",
+    "refused": "would not do this",
+    "filtered": "was stopped by its provider's filter",
+}
 
 
 def failure(result: Result, around: Surroundings) -> CodeError | None:

@@ -10,6 +10,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from ipy_codeinterp.execution import Clear, Display, Event, Notice, Restarted, Result, Stream, StreamName, Update
 from ipy_codeinterp.mime import TextFilter, safe_bundle, safe_text
+from ipy_codeinterp.notebook.written import Written
 from ipy_codeinterp.outputs import Collector
 
 
@@ -19,13 +20,19 @@ def is_deterministic(render: str) -> bool:
 
 
 class View:
-    """`show()` each event on the cell's own thread, then `finish()`."""
+    """`show()` each event on the cell's own thread, then `finish()`.
 
-    def __init__(self, shell: InteractiveShell, *, deterministic: bool, place: str, facts: dict[str, Any]) -> None:
+    What a model writes is shown where it has an `author`: else it only passes on what the cell says.
+    """
+
+    def __init__(
+        self, shell: InteractiveShell, *, deterministic: bool, place: str, facts: dict[str, Any], author: str = ""
+    ) -> None:
         self._shell = shell
         self._collector = Collector() if deterministic else None
         self._place = place  # display ids of the code are its own business: they must not meet other people's
         self._facts = facts
+        self._written = Written(author) if author else None
         self._filters: dict[StreamName, TextFilter] = {"stdout": TextFilter(), "stderr": TextFilter()}
 
     def show(self, event: Event) -> None:
@@ -33,7 +40,13 @@ class View:
             self._forget()
         if isinstance(event, Notice | Restarted):
             print(safe_text(str(event)), file=sys.stderr)  # noqa: T201 - this is the screen
-        elif self._collector is not None:
+        else:
+            for written in self._written.feed(event) if self._written else ():
+                self._keep_or_emit(written)
+            self._keep_or_emit(event)
+
+    def _keep_or_emit(self, event: Event) -> None:
+        if self._collector is not None:
             self._collector.feed(event)
         else:
             self._emit(event)
@@ -48,6 +61,8 @@ class View:
 
     def finish(self) -> None:
         """What was held back."""
+        for written in self._written.close() if self._written else ():
+            self._keep_or_emit(written)
         if self._collector is not None:
             for output in self._collector.outputs:
                 self._emit(output)

@@ -23,7 +23,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from ipy_codeinterp.catalog import NO_LIMITS, Limits, Offer, Price
-from ipy_codeinterp.client.transport import Endpoint
+from ipy_codeinterp.client.http import Endpoint
 from ipy_codeinterp.dialects import messages, prompt, sse
 from ipy_codeinterp.execution import Limit, Outcome, Stream, Usage
 

@@ -16,8 +16,8 @@ from aiohttp.test_utils import TestServer
 
 from ipy_codeinterp import catalog
 from ipy_codeinterp.client import Client, Policies
+from ipy_codeinterp.client.http import Endpoint
 from ipy_codeinterp.client.retry import ONCE
-from ipy_codeinterp.client.transport import Endpoint
 from ipy_codeinterp.dialects import messages, prompt, sse
 from ipy_codeinterp.execution import Event, Execution, Output, Result, Stream
 from ipy_codeinterp.outputs import Collector

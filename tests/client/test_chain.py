@@ -9,6 +9,7 @@ from typing import Any
 
 from ipy_codeinterp import catalog
 from ipy_codeinterp.client.chain import Handler, Run, compose
+from ipy_codeinterp.dialects.dialect import Ask
 from ipy_codeinterp.dialects.messages import Decoder
 from ipy_codeinterp.execution import Display, Event, Execution, File, Limit, Phase, Result, Stream, Update
 
@@ -83,7 +84,7 @@ def test_cut_short_before_the_reply() -> None:
 def test_cut_short_within_the_reply() -> None:
     """Of a run that was cut short there is what had arrived, and its outcome is said to be inferred."""
     run = a_run("print(1)")
-    run.decoder = Decoder("print(1)", "python")
+    run.decoder = Decoder(Ask(Execution("print(1)"), "claude", 1))
     output = {"output_type": "stream", "name": "stdout", "text": "1\n"}
     list(run.decoder.feed({"type": "ipy_codeinterp.output", "output": output}))
 

@@ -20,8 +20,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from ipy_codeinterp.client import Client, Policies
 from ipy_codeinterp.client.account import Account
 from ipy_codeinterp.client.chain import Run, compose
+from ipy_codeinterp.client.http import Endpoint
 from ipy_codeinterp.client.retry import Retry, RetryPolicy
-from ipy_codeinterp.client.transport import Endpoint, Transport
+from ipy_codeinterp.client.transport import Transport
 from ipy_codeinterp.errors import (
     BadReply,
     DeadlineExceeded,

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from ipy_codeinterp.catalog import Limits, Price
-from ipy_codeinterp.client import transport
+from ipy_codeinterp.client import http
 from ipy_codeinterp.client.chain import Run
 from ipy_codeinterp.client.transport import Transport
 from ipy_codeinterp.errors import (
@@ -197,7 +197,7 @@ def test_lost_connections(
     foreign: aiohttp.ClientError, begun: bool, expected: type[InterpError], may_have_run: bool
 ) -> None:
     """Only what never got a connection cannot have run; what is lost in the reply is a bad reply (D17, D18)."""
-    ours = transport._translated(foreign, ScriptedProvider().endpoint(), begun)
+    ours = http._translated(foreign, ScriptedProvider().endpoint(), begun)
 
     assert isinstance(ours, Unreachable | BadReply)
     assert (type(ours), ours.may_have_run) == (expected, may_have_run)

@@ -16,6 +16,7 @@ from ipy_codeinterp import catalog
 from ipy_codeinterp.client.chain import Handler, Run
 from ipy_codeinterp.client.retry import ONCE, WAITING, Retry, RetryBudget, RetryPolicy
 from ipy_codeinterp.dialects import messages, retry_after
+from ipy_codeinterp.dialects.dialect import Ask
 from ipy_codeinterp.dialects.retry_after import Advice
 from ipy_codeinterp.errors import (
     AuthenticationFailed,
@@ -384,7 +385,7 @@ def test_begins_anew(container: str | None) -> None:
     async def handler(run: Run) -> Result:
         seen.append((run.decoder, run.container_id))
         if len(seen) == 1:
-            run.decoder = messages.Decoder("x", "python")
+            run.decoder = messages.Decoder(Ask(Execution("x"), "claude", 1))
             list(run.decoder.feed({"type": "ipy_codeinterp.start", "container": "c_1"}))
             raise Unreachable("lost", may_have_run=True)
         return run.result("ok")

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from ipy_codeinterp import attachments
-from ipy_codeinterp.client.transport import Endpoint
+from ipy_codeinterp.client.http import Endpoint
 from ipy_codeinterp.dialects import messages, sse
 from ipy_codeinterp.errors import (
     AuthenticationFailed,
@@ -53,7 +53,7 @@ def test_request(tmp_path: Path) -> None:
             await bench.run("print(1)", timeout=2.5)
 
         (headers,), (asked,) = provider.headers, provider.asked
-        assert headers["Authorization"] == f"Bearer {TOKEN}"
+        assert headers["x-api-key"] == TOKEN
         assert headers["Content-Type"] == "application/json"
         assert (headers["anthropic-version"], headers[messages.EXTENSION]) == ("2023-06-01", "1")
         assert (asked.model, asked.timeout, asked.memory, asked.stream) == ("claude", 2.5, 1 << 30, True)
@@ -156,7 +156,7 @@ def test_error_in_the_stream(tmp_path: Path, kind: str, expected: type[InterpErr
         pytest.param(says(b"data: 5\n\n"), id="no event"),
         pytest.param(says(sse.encode({"type": "ping"})), id="ends early"),
         pytest.param(says(sse.encode({"type": "ping"}), then=hang_up), id="breaks off"),
-        pytest.param(refuses(200, {"content": []}), id="JSON for a stream"),
+        pytest.param(refuses(200, {"id": "msg_1"}), id="JSON of another kind"),
     ],
 )
 def test_bad_reply(tmp_path: Path, answer: Answer) -> None:
@@ -245,7 +245,7 @@ def test_closed(tmp_path: Path) -> None:
     async def main() -> None:
         async with lab(Provider(), tmp_path / "s.sqlite") as bench:
             await asyncio.gather(*[bench.run() for _ in range(5)])
-            sockets = list(bench.client.transport._sockets)
+            sockets = list(bench.client.transport._http._sockets)
             assert sockets
             await bench.client.close()
             assert all(sock.fileno() == -1 for sock in sockets)

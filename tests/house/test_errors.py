@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from ipy_codeinterp import errors
-from ipy_codeinterp.client.transport import FOREIGN
+from ipy_codeinterp.client.http import FOREIGN
 from ipy_codeinterp.errors import BadReply, InterpError, Unreachable
 
 OURS = [each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, InterpError)]

@@ -13,6 +13,8 @@ import ipy_codeinterp
 
 HEAVY = ("IPython", "aiohttp", "numpy", "ipywidgets", "matplotlib", "asyncio")
 
+TABLES = ("anthropic", "compatible", "gemini", "holysheep", "local", "openai")
+
 
 def test_sorted() -> None:
     """The public names are listed once each, in order."""
@@ -55,7 +57,7 @@ def test_session_is_light() -> None:
     assert fresh(code) == []
 
 
-@pytest.mark.parametrize("path", ["py.typed", "catalog/anthropic.toml", "catalog/local.toml"])
+@pytest.mark.parametrize("path", ["py.typed", *(f"catalog/{name}.toml" for name in TABLES)])
 def test_package_data(path: str) -> None:
     """Type information and data files are part of the package."""
     assert resources.files("ipy_codeinterp").joinpath(path).is_file()
@@ -65,4 +67,4 @@ def test_all_data_is_packaged() -> None:
     """Every table of the catalog that it loads is a file of the package."""
     tables = [item.name for item in resources.files("ipy_codeinterp.catalog").iterdir() if item.name.endswith(".toml")]
 
-    assert sorted(tables) == ["anthropic.toml", "local.toml"]
+    assert sorted(tables) == sorted(f"{name}.toml" for name in TABLES)

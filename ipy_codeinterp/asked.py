@@ -1,0 +1,98 @@
+"""What a user asks, checked, as an Execution: before anything is sent, and again before it is sent late."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ipy_codeinterp import attachments, languages, registry
+from ipy_codeinterp.catalog import Offer
+from ipy_codeinterp.errors import BadAttachment, InvalidInput, NotAllowed, NothingToRun
+from ipy_codeinterp.execution import Execution
+from ipy_codeinterp.settings import Settings
+
+# What of the arguments of a run is part of its Execution, and what it is where nothing is said.
+DEFAULTS: Mapping[str, Any] = {
+    "model": None,
+    "language": "python",
+    "container": None,
+    "timeout": None,
+    "files": (),
+    "mounts": (),
+    "packages": (),
+    "network": False,
+    "kind": "code",
+    "expect": None,
+    "execute": True,
+}
+
+
+def execution(settings: Settings, code: str | Execution, how: Mapping[str, Any]) -> Execution:
+    """`code` and `how` it is to be run; what is not said is as the settings have it.
+
+    Raises `InvalidInput` for what cannot be run.
+    """
+    for name in how:
+        registry.find("argument", name, DEFAULTS)
+    said = {**DEFAULTS, **how}
+    folders = tuple(sorted({os.path.abspath(os.path.expanduser(folder)) for folder in said["mounts"]}))
+    if isinstance(code, Execution):
+        if {**said, "files": tuple(said["files"]), "mounts": folders, "packages": tuple(said["packages"])} != DEFAULTS:
+            raise InvalidInput("an Execution says itself how it is run", hint="make another: dataclasses.replace")
+        return checked(code)
+    found = Execution(
+        code,
+        kind=said["kind"],
+        language=languages.find(said["language"]).name,
+        model=said["model"] or settings.model,
+        container=said["container"],
+        timeout=settings.timeout if said["timeout"] is None else said["timeout"],
+        files=attachments.read(said["files"]),
+        figure_format=settings.figure_format,
+        figure_dpi=settings.figure_dpi,
+        mounts=folders,
+        packages=tuple(said["packages"]),
+        network=said["network"],
+        expect=said["expect"],
+        execute=said["execute"],
+    )
+    return checked(found)
+
+
+def checked(execution: Execution) -> Execution:
+    """The same. Raises `InvalidInput` for what nobody can run."""
+    is_task = execution.kind == "task"
+    if is_task and not execution.body.strip():
+        raise NothingToRun("nothing to ask: there are no words", hint="write the task below the first line")
+    if not is_task and (execution.expect is not None or not execution.execute):
+        raise InvalidInput("expect and execute are for tasks", hint="ask for a task: --ask")
+    if not is_task and is_blank(execution.body, languages.find(execution.language).comment):
+        raise NothingToRun("nothing to run: there is no code", hint="write some code below the first line")
+    timeout = execution.timeout
+    if timeout is not None and not 0 < timeout < float("inf"):
+        raise InvalidInput(f"timeout of {timeout} seconds", hint="use a positive number")
+    return execution
+
+
+def check_can(execution: Execution, offer: Offer) -> None:
+    """Raises `NotAllowed` for a task that no model is asked to do."""
+    if execution.kind == "task" and offer.is_local:
+        raise NotAllowed(
+            "a task in words needs a model, and on this machine there is none: nothing was run",
+            hint="name one, as --model claude@anthropic (key in ANTHROPIC_API_KEY) or --model gpt@openai"
+            " (OPENAI_API_KEY); for a server of your own set IPY_CODEINTERP_BASE_URL and --model NAME@compatible",
+        )
+
+
+def check_unchanged(execution: Execution) -> None:
+    """Raises `BadAttachment` where a file is no longer what was attached."""
+    for file in execution.files:
+        assert file.path is not None
+        if attachments.describe(file.path).sha256 != file.sha256:
+            raise BadAttachment(f"{file.path} has changed since it was attached", hint="put it aside again")
+
+
+def is_blank(code: str, comment: str) -> bool:
+    """Whether there is nothing but space and comments."""
+    return all(not line.strip() or line.lstrip().startswith(comment) for line in code.splitlines())

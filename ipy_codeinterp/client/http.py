@@ -1,0 +1,301 @@
+"""One request over HTTP: where it goes, what opens the door, and foreign errors made ours.
+
+Nothing that a key opens is ever sent elsewhere: redirects are refused. Proxies of the environment are honoured, never
+for this machine itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import ipaddress
+import json
+import os
+import socket
+import weakref
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+
+from ipy_codeinterp.catalog import LOCAL, joined
+from ipy_codeinterp.client.rates import headers_of_limits
+from ipy_codeinterp.dialects import extension, formats, retry_after
+from ipy_codeinterp.dialects.dialect import Dialect
+from ipy_codeinterp.errors import (
+    BadReply,
+    GatewayLost,
+    InterpError,
+    NoIsolation,
+    NotAllowed,
+    ProviderError,
+    Rejected,
+    SandboxError,
+    Unreachable,
+)
+
+CONNECT_TIMEOUT = 10.0  # seconds
+SILENCE = 300.0  # seconds: a vendor's interpreter may work for minutes before it says a word
+OPENERS = ("authorization", "x-api-key", "x-goog-api-key")
+MOST_ERROR = 1 << 16  # bytes of a reply that is an error
+
+# What aiohttp raises (the system's errors too, in its own clothes), and what it means to us; the first match counts.
+FOREIGN: tuple[tuple[type[BaseException], type[InterpError]], ...] = (
+    (aiohttp.ClientPayloadError, BadReply),
+    (aiohttp.ClientResponseError, BadReply),
+    (aiohttp.ClientError, Unreachable),
+)
+# Those after which nothing can have run: no connection was made.
+NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a gateway listens, what opens it, which format it speaks, whether it still lives, and whether it is ours.
+
+    A vendor's is not told of our extension, and its 503 is a wish to be asked later, not a word about the sandbox.
+    `auth` are the headers that open it, where those of its format with `token` do not; `silence` is how many seconds it
+    may say nothing before it is given up.
+    """
+
+    base_url: str
+    token: str
+    is_alive: Callable[[], bool] = lambda: True
+    ours: bool = True
+    format: str = "messages"
+    provider: str = LOCAL
+    auth: Mapping[str, str] | None = None
+    silence: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.base_url!r}, {self.format!r})"  # never the token
+
+    @property
+    def dialect(self) -> Dialect:
+        return formats.find(self.format)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        own = self.dialect.headers(self.token)
+        if self.auth is not None:
+            own = {name: value for name, value in own.items() if name.lower() not in OPENERS} | dict(self.auth)
+        return own | ({extension.HEADER: "1"} if self.ours else {})
+
+    def url(self, path: str) -> str:
+        """Where `path` (`/v1/...`) is: a base URL may end in the version."""
+        return joined(self.base_url, path)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the head of a reply says."""
+
+    status: int
+    request_id: str | None
+    content_type: str
+    rate_headers: Mapping[str, str]
+
+
+class Http:
+    """Connections of one event loop's own; `close()` on the same loop."""
+
+    def __init__(self) -> None:
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, socket_factory=self._make_socket),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
+            trust_env=False,  # it would also read ~/.netrc, and send what is there
+        )
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    def abandon(self) -> None:
+        """In a forked child: close our copies of the sockets by number, and touch nothing that shares a loop."""
+        for sock in list(self._sockets):
+            with contextlib.suppress(OSError):
+                os.close(sock.fileno())
+
+    @contextlib.asynccontextmanager
+    async def request(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        path: str,
+        *,
+        attempt_id: str = "",
+        heard: Callable[[Heard], None] = lambda _: None,
+        **what: Any,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A response of status 200; any other, and whatever aiohttp raises, becomes one of our errors.
+
+        `heard` is told its head, whatever its status. What goes wrong inside the block is a reply that began and has no
+        good end: whatever was asked has run.
+        """
+        head: Heard | None = None
+        begun = False
+        try:
+            async with self._http.request(
+                method,
+                endpoint.url(path),
+                headers=_headers(endpoint, attempt_id, what.get("data")),
+                allow_redirects=False,
+                proxy=proxy_of(endpoint.base_url),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=endpoint.silence),
+                **what,
+            ) as response:
+                head = _head(response, endpoint.dialect)
+                heard(head)
+                if response.status != 200:
+                    raise await _error(response, endpoint, head)
+                begun = True
+                with _hung_up_on_cancel(response):
+                    yield response
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _told(_translated(error, endpoint, begun), endpoint, head) from error
+        except ProviderError as error:
+            error.may_have_run = error.may_have_run or isinstance(error, BadReply)
+            raise _told(error, endpoint, head) from error.__cause__
+
+    def _make_socket(self, address: Any) -> socket.socket:
+        family, kind, proto, _, _ = address
+        sock = socket.socket(family=family, type=kind, proto=proto)
+        self._sockets.add(sock)
+        return sock
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine itself, by its name."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def proxy_of(url: str) -> str | None:
+    """The proxy that the environment wants for `url`."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if is_loopback(host) or proxy_bypass(host):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+async def content(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The whole body. Raises `BadReply` as soon as it is more than `most` bytes."""
+    pieces, size = [], 0
+    async for piece in response.content.iter_any():
+        size += len(piece)
+        if size > most:
+            raise BadReply(f"the reply is larger than {most >> 20} MB", hint="what had arrived was dropped")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def parsed(data: str | bytes, what: str) -> Any:
+    """JSON, of `what`. Raises `BadReply` for what is none."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        raise BadReply(f"{what} is not valid JSON") from None
+
+
+def _headers(endpoint: Endpoint, attempt_id: str, data: object) -> dict[str, str]:
+    attempt = {endpoint.dialect.ATTEMPT_HEADER: attempt_id} if attempt_id else {}
+    kind = {"Content-Type": "application/json"} if isinstance(data, io.BytesIO) else {}
+    return {**endpoint.headers, "Accept-Encoding": "identity", **attempt, **kind}
+
+
+def _head(response: aiohttp.ClientResponse, dialect: Dialect) -> Heard:
+    request_id = response.headers.get(dialect.REQUEST_ID_HEADER) or response.headers.get("x-request-id")
+    return Heard(response.status, request_id, response.content_type, headers_of_limits(response.headers))
+
+
+async def _error(response: aiohttp.ClientResponse, endpoint: Endpoint, head: Heard) -> InterpError:
+    body = await _error_body(response)
+    error = body.get("error") if isinstance(body, dict) else None
+    said: dict[str, Any] = error if isinstance(error, dict) else {}
+    if endpoint.ours and said.get("type") in ("no_isolation", "not_allowed"):
+        kind = NoIsolation if said["type"] == "no_isolation" else NotAllowed
+        return kind(str(said.get("message", "")), hint=str(said.get("hint", "")))
+    if endpoint.ours and head.status == 503:
+        return SandboxError(str(said.get("message", "the sandbox is not ready")), hint=str(said.get("hint", "")))
+    if 300 <= head.status < 400:
+        where = response.headers.get("Location", "")[:200]
+        return Rejected(
+            f"it redirects to {where or 'nowhere'}: not followed, since a key is not sent elsewhere",
+            hint="set that base URL, if it is right",
+            status=head.status,
+        )
+    advice = retry_after.read(response.headers, datetime.now(UTC))
+    return endpoint.dialect.error_of(body, head.status, head.request_id, advice=advice)
+
+
+async def _error_body(response: aiohttp.ClientResponse) -> object:
+    """As far as it is worth reading; one that is no JSON is its own text, without markup."""
+    text = b""
+    with contextlib.suppress(aiohttp.ClientError):
+        async for piece in response.content.iter_any():
+            text += piece
+            if len(text) > MOST_ERROR:
+                break
+    if response.content_type == "text/html":
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text[:MOST_ERROR].decode("utf-8", "replace") or None
+
+
+def _translated(error: BaseException, endpoint: Endpoint, begun: bool) -> InterpError:
+    if not endpoint.is_alive():
+        return GatewayLost("the local gateway ended while the code ran", hint="run the cell again: it starts another")
+    if isinstance(error, TimeoutError) and not isinstance(error, NOT_SENT):
+        words = f"it said nothing for {endpoint.silence:g} s" if endpoint.silence else "it took too long"
+        return BadReply(words, may_have_run=True) if begun else Unreachable(words, may_have_run=True)
+    kind = next(ours for foreign, ours in FOREIGN if isinstance(error, foreign))
+    words = f"{type(error).__name__}: {error}"
+    if begun or kind is BadReply:
+        return BadReply(words, may_have_run=True)
+    return Unreachable(words, may_have_run=not isinstance(error, NOT_SENT), hint=_way_out(error))
+
+
+def _way_out(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return "its certificate is not trusted: set SSL_CERT_FILE to your company's, if that is why"
+    if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+        return "the proxy is that of HTTPS_PROXY; NO_PROXY names hosts that need none"
+    return ""
+
+
+def _told(error: InterpError, endpoint: Endpoint, head: Heard | None) -> InterpError:
+    """`error` with what the head of the reply said."""
+    if isinstance(error, ProviderError):
+        error.provider = error.provider or endpoint.provider
+        if head:
+            error.status = error.status if error.status is not None else head.status
+            error.request_id = error.request_id or head.request_id
+    return error
+
+
+@contextlib.contextmanager
+def _hung_up_on_cancel(response: aiohttp.ClientResponse):  # type: ignore[no-untyped-def]
+    """Leave a stream so that the other end notices.
+
+    A worker that user code forked holds a copy of the socket: closing ours alone would send no FIN, and the run would
+    go on.
+    """
+    try:
+        yield
+    except BaseException:
+        connection = response.connection
+        transport = connection.transport if connection else None
+        sock = transport.get_extra_info("socket") if transport else None
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        raise
