@@ -80,18 +80,28 @@ class _Passage(Generic[T]):
         self._failure: BaseException | None = None
         self._following = 0  # the index that is given next, in order
         self._done = self._failed = 0
+        self._landed: list[asyncio.Task[T]] = []  # and not yet looked at
+        self._one_ended = asyncio.Event()  # each look costs as much as has ended, however many run
 
     def fill(self) -> bool:
         """Start as many as there is room for. Whether any runs."""
         room = self._concurrency - (len(self._ended) if self._ordered else 0)
         while len(self._running) < max(room, 1) and (following := next(self._items, None)) is not None:
             index, item = following
-            self._running[asyncio.create_task(self._start(item))] = index
+            task = asyncio.create_task(self._start(item))
+            task.add_done_callback(self._land)
+            self._running[task] = index
         return bool(self._running)
+
+    def _land(self, task: asyncio.Task[T]) -> None:
+        self._landed.append(task)
+        self._one_ended.set()
 
     async def wait(self) -> None:
         """Until one or more have ended."""
-        done, _ = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+        await self._one_ended.wait()
+        self._one_ended.clear()
+        done, self._landed = self._landed, []
         for task in done:
             error = task.exception()
             if error is not None and (self._raise_errors or not isinstance(error, InterpError)):

@@ -89,6 +89,7 @@ class Session:
         self.batches = Batches(self._database, self.in_background, self._trickle, self._is_known)
         self._background: set[Future[Any]] = set()
         self._endpoints: dict[str, Endpoint] = {}  # of providers in the catalog, by name
+        self._offers: tuple[Settings, dict[str, Offer]] = (self.settings, {})  # by the name that asks for them
         self._told: set[str] = set()  # offers of which it was said that they are elsewhere
         self._lock = threading.Lock()
         self._pid = os.getpid()
@@ -517,6 +518,15 @@ class Session:
         return Endpoint(address.base_url, address.token, lambda: self._gateway.is_alive)
 
     def _offer(self, name: str) -> Offer:
+        """Found once for each state of the settings: a map of thousands asks for one name."""
+        known, offers = self._offers
+        if known is not self.settings:
+            self._offers = known, offers = self.settings, {}
+        if name not in offers:
+            offers[name] = self._found(name)
+        return offers[name]
+
+    def _found(self, name: str) -> Offer:
         model, _, provider = name.partition("@")
         if provider in self._providers:
             found = registry.find("model", model, self._providers[provider].offers)

@@ -130,6 +130,8 @@ class Row:
     ceilings_until: float = 0.0
     running: dict[str, str] = field(default_factory=dict)  # grant to owner
     line: list[Place] = field(default_factory=list)
+    # of the slots, while they are what they were
+    _sums: tuple[int, int] | None = field(default=None, compare=False, repr=False)
 
     @property
     def slot(self) -> float:
@@ -141,16 +143,20 @@ class Row:
 
     def used(self, which: int) -> int:
         """Requests (0) or tokens (1) that count now; `prune` first."""
-        return sum(counts[which] for counts in self.slots.values())
+        if self._sums is None:
+            requests, tokens = zip(*self.slots.values(), strict=True) if self.slots else ((), ())
+            self._sums = sum(requests), sum(tokens)
+        return self._sums[which]
 
     def add(self, at: float, requests: int, tokens: int) -> None:
         """Count more, or less, in the slot of `at`; what has left the window stays forgotten."""
+        self._sums = None
         counts = self.slots.setdefault(self.index(at), [0, 0])
         counts[0] = max(counts[0] + requests, 0)
         counts[1] = max(counts[1] + tokens, 0)
 
     def prune(self, now: float) -> None:
-        oldest = self.index(now) - SPAN + 1
+        oldest, self._sums = self.index(now) - SPAN + 1, None
         self.slots = {index: counts for index, counts in self.slots.items() if index >= oldest}
 
     def limits(self, bounds: Bounds, now: float) -> tuple[int | None, int | None]:
@@ -326,7 +332,7 @@ def alone(row: Row, owner: str) -> Row:
 
 
 def _take(row: Row, other: Row) -> None:
-    row.slots, row.closed = other.slots, other.closed
+    row.slots, row.closed, row._sums = other.slots, other.closed, None
     row.ceilings, row.ceilings_until = other.ceilings, other.ceilings_until
 
 
@@ -338,7 +344,7 @@ def _least(one: int | None, other: int | None) -> int | None:
 # --- keeping --------------------------------------------------------------------------------------
 
 
-NAMES = tuple(each.name for each in fields(Row))
+NAMES = tuple(each.name for each in fields(Row) if not each.name.startswith("_"))
 _as_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -395,7 +401,7 @@ def decode(text: str, window: float, now: float) -> Row:
 
 def _cut(row: Row, window: float, now: float) -> Row:
     """The row in slots of another length; what is counted counts rather too long than too short."""
-    other = replace(row, window=window, slots={})
+    other = replace(row, window=window, slots={}, _sums=None)
     for index, counts in row.slots.items():
         other.add(min((index + 1) * row.slot, now), *counts)
     return other
