@@ -24,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     options = parser().parse_args(arguments)
     try:
+        for line in settings.read().refused:
+            _tell(line)
         return int(options.verb(options))
     except NoIsolation as error:
         return _complain(error, NO_ISOLATION)
@@ -85,17 +87,20 @@ def parser() -> argparse.ArgumentParser:
 
     models = verbs.add_parser(
         "models",
-        help="list the interpreters there are; --probe asks one by running code in it",
-        description="List the interpreters, with their limits, their languages, and what each last said of itself.",
+        help="list the interpreters there are, here and elsewhere; --probe asks one by running code in it",
+        description="List the interpreters of this machine, with what each last said of itself, and the models of"
+        " providers, with their prices; of keys only the variable's name. Nothing leaves the machine for it.",
         allow_abbrev=False,
     )
-    models.add_argument("name", nargs="?", metavar="NAME", help="one of them: local, claude")
+    models.add_argument("name", nargs="?", metavar="NAME", help="one of them: local, claude, anthropic")
     models.add_argument("--probe", action="store_true", help="run code in it: languages, packages, limits, walls")
     models.add_argument("--json", action="store_true", help="the same as JSON")
     warm.add_arguments(models)
     models.set_defaults(verb=_models)
 
     doctor = verbs.add_parser("doctor", help="say what works on this machine, and what to do about what does not")
+    doctor.add_argument("providers", nargs="*", metavar="PROVIDER", help="look at these, too (default: the enabled)")
+    doctor.add_argument("--live", action="store_true", help="run a line of code at each provider, which is paid for")
     doctor.add_argument("--json", action="store_true", help="the same as JSON")
     doctor.set_defaults(verb=_doctor)
     _add_record(verbs)
@@ -230,15 +235,14 @@ def _gateway(options: argparse.Namespace) -> int:
 
 
 def _models(options: argparse.Namespace) -> int:
-    from ipy_codeinterp import probe
+    from ipy_codeinterp import elsewhere, probe
     from ipy_codeinterp.session import Session
 
     known = settings.load()
     if options.warm:
         return _warm(options)
     if not options.probe:
-        there = probe.interpreters(known.data_dir, options.name)
-        print(probe.as_json(there) if options.json else probe.table(there))
+        print(elsewhere.listed(known, options.name, as_json=options.json))
         return OK
     with Session(known.live) as session:  # health is never served from what is kept
         report = probe.examine(session, options.name or known.model)
@@ -260,7 +264,7 @@ def _warm(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from ipy_codeinterp import doctor
 
-    findings = doctor.examine(settings.load().live)
+    findings = doctor.examine(settings.load().live, options.providers, live=options.live, tell=_tell)
     print(doctor.as_json(findings) if options.json else doctor.report(findings))
     failed = [finding.name for finding in findings if finding.ok is False]
     return NO_ISOLATION if "isolation" in failed else FAILED if failed else OK

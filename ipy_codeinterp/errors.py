@@ -12,6 +12,9 @@ InterpError                     .hint says what to do next      .transient says 
 ├── NoOffer                     nobody can do it, or all have given up: .reasons by offer
 ├── Batched                     it is put aside until later: .id
 ├── BatchEnded                  what was put aside came to nothing: .id
+│   ├── BatchFailed             it could not be run, or its Result is lost
+│   ├── BatchExpired            its vendor did not come to it in time
+│   └── BatchCancelled          nobody wanted it any more
 ├── DeadlineExceeded            the time for the whole call is over
 ├── ProviderError               .provider .status .param .request_id .retry_after .should_retry .may_have_run
 │   ├── AuthenticationFailed    401, 403
@@ -113,11 +116,23 @@ class Batched(InterpError):
 
 
 class BatchEnded(InterpError):
-    """What was put aside has failed or was cancelled: no Result will come of it."""
+    """What was put aside has failed, expired or was cancelled: no Result will come of it."""
 
     def __init__(self, message: str, *, hint: str = "", id: str = "") -> None:
         super().__init__(message, hint=hint)
         self.id = id
+
+
+class BatchFailed(BatchEnded):
+    """What was put aside could not be run, or what came of it is lost."""
+
+
+class BatchExpired(BatchEnded):
+    """Its vendor did not come to it within its day, and bills nothing."""
+
+
+class BatchCancelled(BatchEnded):
+    """It was cancelled before it ran."""
 
 
 class DeadlineExceeded(InterpError):

@@ -19,8 +19,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from ipy_codeinterp import asked, attachments, batch, consent, keys, registry, settings
-from ipy_codeinterp.batch import Batches, Trickle
+from ipy_codeinterp import asked, attachments, batch, catalog, consent, keys, registry, settings
+from ipy_codeinterp.batch import Batches, Courier, Trickle
+from ipy_codeinterp.batch.courier import DEFAULT_TIMES
 from ipy_codeinterp.bridge import Bridge, Emit
 from ipy_codeinterp.catalog import LOCAL, Offer, warning_of
 from ipy_codeinterp.errors import (
@@ -39,7 +40,7 @@ from ipy_codeinterp.settings import BATCH, Settings
 from ipy_codeinterp.store import batches, database, journal, place, stats
 from ipy_codeinterp.store.batches import Batch, Terms
 from ipy_codeinterp.store.database import Database
-from ipy_codeinterp.store.ledger import Attempt, Meter, Origin
+from ipy_codeinterp.store.ledger import Attempt, Budgets, Meter, Origin
 from ipy_codeinterp.store.recording import Recording
 from ipy_codeinterp.together import Ways, run_together
 
@@ -48,9 +49,11 @@ if TYPE_CHECKING:  # aiohttp costs more to import than everything else here: onl
     from ipy_codeinterp.client.http import Endpoint
     from ipy_codeinterp.client.replay import Recorder
     from ipy_codeinterp.client.route import Rules
+    from ipy_codeinterp.client.vendor_batches import VendorBatches
 
 
 T = TypeVar("T")
+BATCH_FORMAT = "messages"  # the only one of whose batches it is known that code runs in them
 
 
 class Provider(Protocol):
@@ -86,7 +89,9 @@ class Session:
         self._recorder: Recorder | None = None
         self._clients: dict[object, Client] = {}  # by loop
         self._ids: Ids | None = None
-        self.batches = Batches(self._database, self.in_background, self._trickle, self._is_known)
+        self.batch_times = DEFAULT_TIMES  # of vendors' own batches
+        workers = (self._trickle, self._courier)
+        self.batches = Batches(self._database, self.in_background, workers, self._is_known)
         self._background: set[Future[Any]] = set()
         self._endpoints: dict[str, Endpoint] = {}  # of providers in the catalog, by name
         self._offers: tuple[Settings, dict[str, Offer]] = (self.settings, {})  # by the name that asks for them
@@ -94,6 +99,7 @@ class Session:
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._closed = False
+        _learn_keys(self.settings)
         _open_sessions.add(self)
         atexit.register(self.close)
 
@@ -182,7 +188,8 @@ class Session:
 
         It is on disk then, and survives this process: `batches` has the rest (`wait`, `collect`, `cancel`). Takes what
         `execute` takes; without a container, mounts and network. An attached file must still be what it is now when its
-        turn comes. Raises `InterpError`.
+        turn comes. Where its vendor has batches of its own it goes there, for half the price, unless the setting
+        `batches` says `own`. Raises `InterpError`.
         """
         self._check_open()
         if self.is_replay:
@@ -190,8 +197,22 @@ class Session:
         execution = self.execution(code, **how)
         terms = Terms(_money(max_cost), labels or {}, _policy(policy), critical, cache)
         offer = self._offer(execution.model or self.settings.model)
-        self._check_affordable(execution, offer, terms)
-        return self.batches.put(batch.new_batch(execution, str(offer), terms, self.notebook))
+        asked.check_can(execution, offer)
+        by_vendor = self._has_batches(offer)
+        self._check_affordable(execution, _in_batches(offer) if by_vendor else offer, terms, is_pinned=by_vendor)
+        return self.batches.put(batch.new_batch(execution, str(offer), terms, self.notebook, by_vendor=by_vendor))
+
+    def words_of_batch(self, id: str) -> str:
+        """Where it was put, and what that may cost. Raises `UnknownName`."""
+        found = self.batches.find(id)
+        if not found.by_vendor:
+            return f"{id} is put aside"
+        from ipy_codeinterp.client.chain import Run
+
+        offer = self._offer(found.offer)
+        worst = (each.at_most(Run(found.execution, each, _ignore).worst_case) for each in (_in_batches(offer), offer))
+        half, whole = ("an unknown amount" if amount is None else f"${amount:.4f}" for amount in worst)
+        return f"{id} is put aside for {offer.provider}'s batches, for at most {half} (at once: {whole}), within a day"
 
     async def stream(self, code: str | Execution, **how: Any) -> AsyncIterator[Event | Result]:
         """Run `code` and yield its events while it runs; the last thing is the Result. Takes what `execute` takes."""
@@ -565,6 +586,53 @@ class Session:
             twice=lambda: self.settings.may_run_twice,
         )
 
+    def _courier(self) -> Courier:
+        return Courier(
+            self._database,
+            self._vendor_batches,
+            batches.owner(self._name),
+            is_known=self._is_known,
+            is_here=self._is_here,
+            budgets=self._budgets,
+            settled=self._settled,
+            times=self.batch_times,
+        )
+
+    def _vendor_batches(self) -> VendorBatches:
+        """Of the running loop, which is our own."""
+        from ipy_codeinterp.client.vendor_batches import VendorBatches
+
+        loop = asyncio.get_running_loop()
+        client = self._clients[loop] = self._clients.get(loop) or self._new_client()
+        origin = lambda: Origin(self._name, self.notebook)  # noqa: E731 - of the time when it is asked
+        return VendorBatches(client.transport, client.ids, client.go_on, self._offer, origin)
+
+    def _budgets(self, attempt: Attempt) -> Budgets:
+        from ipy_codeinterp.client.account import Funds
+
+        return Funds(self.settings.budget, self.settings.budget_day).budgets(attempt)
+
+    def _has_batches(self, offer: Offer) -> bool:
+        """Whether what is put aside for `offer` goes to its vendor's own batches."""
+        if self.settings.batches == "own" or offer.is_local or offer.batch_price is None or self.recording:
+            return False  # what is recorded has to pass here
+        if offer.provider in self._providers:
+            endpoint = self._providers[offer.provider].endpoint()
+            return endpoint.format == BATCH_FORMAT and not endpoint.ours
+        return consent.provider(offer.provider, self.settings).dialect == BATCH_FORMAT
+
+    def _is_here(self, provider: str) -> bool:
+        """Whether a provider can be asked about what it has."""
+        if self.is_replay or (self.settings.allow is not None and provider not in self.settings.allow):
+            return False
+        if provider in self._providers:
+            return True
+        try:
+            found = consent.provider(provider, self.settings)
+            return not found.key_needed or keys.find(found, os.environ) is not None
+        except InterpError:
+            return False
+
     async def _run_batch(self, taken: Batch) -> Result:
         assert taken.run_id is not None
         await asyncio.to_thread(asked.check_unchanged, taken.execution)
@@ -582,9 +650,12 @@ class Session:
                 hint = f"collect it later: batch collect {aside.id}"
                 raise Batched(f"put aside as {aside.id}, since {error}", hint=hint, id=aside.id) from error
 
-    def _check_affordable(self, execution: Execution, offer: Offer, terms: Terms) -> None:
-        """What can never be sent for its `max_cost` is refused now, not every time that it is tried."""
-        if terms.max_cost is None or self._rules().others:
+    def _check_affordable(self, execution: Execution, offer: Offer, terms: Terms, *, is_pinned: bool = False) -> None:
+        """What can never be sent for its `max_cost` is refused now, not every time that it is tried.
+
+        What `is_pinned` is asked of no other offer.
+        """
+        if terms.max_cost is None or (self._rules().others and not is_pinned):
             return
         from ipy_codeinterp.client.chain import Run
 
@@ -620,6 +691,11 @@ async def _ignore(_: Event) -> None:
     pass
 
 
+def _in_batches(offer: Offer) -> Offer:
+    """The same at the price of its vendor's batches."""
+    return replace(offer, price=offer.batch_price)
+
+
 def _policy(said: str | None) -> str | None:
     return said and registry.find("policy", said, {name: name for name in settings.CHOICES["policy"]})
 
@@ -634,6 +710,14 @@ def _recording(known: Settings) -> Recording | None:
 def _store(settings: Settings) -> Database:
     where, kept = place.of(settings.data_dir), timedelta(days=settings.data_days)
     return Database(where.path, limit=settings.data_limit << 20, kept=kept, notice=where.notice)
+
+
+def _learn_keys(known: Settings) -> None:
+    """From now on every key in the environment is masked, whether it is ever used or not."""
+    names = [known.key_variable] if known.key_variable else []
+    with contextlib.suppress(InvalidInput):  # a file of the catalog is wrong: who asks for an offer is told so
+        names += [name for provider in catalog.providers().values() for name in provider.keys]
+    keys.learn(os.environ, names)
 
 
 def _money(said: Decimal | float | None) -> Decimal | None:

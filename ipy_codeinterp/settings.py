@@ -54,6 +54,8 @@ class Settings:
     policy: str = "pinned"
     # offers that are asked when the asked one cannot do it or gives up; `batch` last puts it aside then
     fallback: tuple[str, ...] = ()
+    # where what is put aside is run: auto gives it to its vendor's own batches where there are any, own runs it here
+    batches: str = "auto"
     # requests that one call may make
     attempts: int = 4
     # whether what may have run already, and may have been billed, may be run again
@@ -159,6 +161,7 @@ CHOICES = {
     "cache": ("auto", "always", "off"),
     "record_runs": ("all", "missing"),
     "require": ("any", "live", "local", "replay"),
+    "batches": ("auto", "own"),
 }
 
 
@@ -237,6 +240,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "timeout": _number,
     "policy": _word,
     "fallback": _names,
+    "batches": _word,
     "attempts": _whole,
     "may_run_twice": _yes_or_no,
     "budget": money,

@@ -17,7 +17,7 @@ from ipy_codeinterp.execution import Output
 from ipy_codeinterp.mime import safe_text
 from ipy_codeinterp.settings import Settings, money
 from ipy_codeinterp.store import against, batches, database, ledger, place, stats
-from ipy_codeinterp.store.batches import Batch
+from ipy_codeinterp.store.batches import ENDED, Batch
 from ipy_codeinterp.store.schema import from_nano
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def with_session(
             show(output)
         return result.ending
     found = session.batches.wait([options.id] if options.id else [], told=told)
-    left = [each for each in found if each.state == "waiting"]
+    left = [each for each in found if each.state not in ENDED]
     nobody = f"{len(left)} wait for a provider that is not here: {', '.join(sorted({each.offer for each in left}))}"
     return nobody if left else ""
 
@@ -193,12 +193,13 @@ def with_session(
 def _cancelled(settings: Settings, chosen: Batch) -> str:
     store = database.Database(store_of(settings), limit=settings.data_limit << 20)
     try:
-        is_done = store.run(lambda connection: batches.cancel(connection, chosen.id)).result()
+        state = store.run(lambda connection: batches.cancel(connection, chosen.id)).result()
     finally:
         store.close()
-    if not is_done:
-        raise InvalidInput(f"{chosen.id} is {chosen.state}", hint="only what is waiting can be cancelled")
-    return f"{chosen.id} is cancelled"
+    if state is None:
+        raise InvalidInput(f"{chosen.id} is {chosen.state}", hint=batch.ONLY_WAITING)
+    said = batch.cancelled(chosen.id, state)
+    return f"{said}: batch wait tells it" if state == "cancelling" else said
 
 
 def batches_table(found: Sequence[Batch], now: datetime) -> str:

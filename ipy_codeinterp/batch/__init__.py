@@ -6,30 +6,49 @@ itself or waits; what it has no provider for stays for another.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import math
 import secrets
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import CancelledError, Future
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ipy_codeinterp import registry
+from ipy_codeinterp.batch.background import Background, Worker
+from ipy_codeinterp.batch.courier import Courier
 from ipy_codeinterp.batch.trickle import Trickle, is_for_later, new_run_id
-from ipy_codeinterp.errors import Batched, BatchEnded, InvalidInput, StoreError
+from ipy_codeinterp.errors import BatchCancelled, Batched, BatchEnded, BatchExpired, BatchFailed, InvalidInput
 from ipy_codeinterp.execution import Execution, Result
 from ipy_codeinterp.store import batches, database, journal
 from ipy_codeinterp.store.batches import ENDED, Batch, Standing
 
-__all__ = ["GRACE", "Batches", "Trickle", "check", "collect", "is_for_later", "new_batch", "new_run_id", "read"]
+__all__ = [
+    "GRACE",
+    "ONLY_WAITING",
+    "Batches",
+    "Courier",
+    "Trickle",
+    "cancelled",
+    "check",
+    "collect",
+    "is_for_later",
+    "new_batch",
+    "new_run_id",
+    "read",
+]
 
 LOOK_EVERY = 0.2  # seconds: how often whoever waits looks
-GRACE, CANCEL_TIMEOUT = 2.0, 5.0  # seconds that a run under way may take to end when the session closes, and to be cut
+GRACE = 2.0  # seconds that what is under way may take to end when the session closes
+ELSEWHERE = ("waiting", "sent", "cancelling")  # what no process has
+WITHOUT_RESULT: Mapping[str, type[BatchEnded]] = {
+    "failed": BatchFailed,
+    "expired": BatchExpired,
+    "cancelled": BatchCancelled,
+}
+ONLY_WAITING = "only what is waiting, or at its vendor, can be cancelled"
 
 
 def check(execution: Execution) -> None:
@@ -42,35 +61,31 @@ def check(execution: Execution) -> None:
             raise InvalidInput(f"{file.name} has no path on this machine", hint="attach the file by its path")
 
 
-def new_batch(execution: Execution, offer: str, terms: batches.Terms, notebook: str | None) -> Batch:
-    """One to put aside, with an id of its own."""
+def new_batch(
+    execution: Execution, offer: str, terms: batches.Terms, notebook: str | None, *, by_vendor: bool = False
+) -> Batch:
+    """One to put aside, with an id of its own; `by_vendor` it goes to its vendor's own batches."""
     check(execution)
-    return Batch(f"batch_{secrets.token_hex(5)}", datetime.now(UTC), execution, offer, terms, notebook=notebook)
+    id = f"batch_{secrets.token_hex(5)}"
+    return Batch(id, datetime.now(UTC), execution, offer, terms, notebook=notebook, by_vendor=by_vendor)
 
 
 class Batches:
     """What was put aside, as a session has it. Any thread may call; nothing here is for the session's own loop.
 
-    `begin` starts a coroutine there; `trickle` makes what runs.
+    `begin` starts a coroutine there; `workers` make what runs, each of its own kind.
     """
 
     def __init__(
         self,
         database: database.Database,
         begin: Callable[[Coroutine[Any, Any, None]], Future[None]],
-        trickle: Callable[[], Trickle],
+        workers: Iterable[Callable[[], Worker]],
         is_known: Callable[[str], bool],
     ) -> None:
         self._database = database
-        self._begin = begin
-        self._new_trickle = trickle
+        self._works = tuple(Background(begin, make) for make in workers)
         self._is_known = is_known
-        self._lock = threading.Lock()
-        self._asked = 0  # how often it was said that there is something to do
-        self._trickle: Trickle | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._future: Future[None] | None = None
-        self._failure: StoreError | None = None
 
     def put(self, batch: Batch) -> str:
         """Keep it, and begin to run what waits. Returns its id, which is on disk then. Raises `StoreError`."""
@@ -100,22 +115,23 @@ class Batches:
         """
         return collect(self._database.path, self.find(id))
 
-    def cancel(self, id: str) -> None:
-        """It will not be run. Raises `InvalidInput` where it is too late for that."""
+    def cancel(self, id: str) -> str:
+        """It will not be run, or its vendor is asked not to; what that made of it, in words.
+
+        Raises `InvalidInput` where it is too late for that.
+        """
         batch = self.find(id)
-        if not self._database.run(lambda connection: batches.cancel(connection, id)).result():
-            raise InvalidInput(f"{id} is {self.find(batch.id).state}", hint="only what is waiting can be cancelled")
+        state = self._database.run(lambda connection: batches.cancel(connection, id)).result()
+        if state is None:
+            raise InvalidInput(f"{id} is {self.find(batch.id).state}", hint=ONLY_WAITING)
+        if state == "cancelling":
+            self.start()
+        return cancelled(id, state)
 
     def start(self) -> None:
-        """Run what waits, in the background, until nothing is left that this session can do."""
-        with self._lock:
-            self._asked += 1
-            if self._future is None:
-                self._trickle = self._new_trickle()
-                self._future = self._begin(self._run(self._trickle))
-        if self._trickle and self._loop:
-            with contextlib.suppress(RuntimeError):  # its loop was closed
-                self._loop.call_soon_threadsafe(self._trickle.wake)
+        """Run what waits, and look after what vendors have, until nothing is left that this session can do."""
+        for each in self._works:
+            each.start()
 
     def wait(
         self,
@@ -130,14 +146,16 @@ class Batches:
         waiting and nothing else.
         """
         wanted = {self.find(id).id for id in ids}
-        said, self._failure = "", None
+        said = ""
+        for each in self._works:
+            each.failure = None
         self.start()
         while True:
             found = [each for each in self._standings() if not wanted or each.id in wanted]
             if (now := progress(found)) != said:
                 told(said := now)
             left = [each for each in found if each.state not in ENDED]
-            if all(each.state == "waiting" and not self._is_known(each.offer) for each in left):
+            if all(each.state in ELSEWHERE and not self._is_known(each.offer) for each in left):
                 chosen = {each.id for each in found}
                 return [batch for batch in self.all() if batch.id in chosen]
             self._go_on()
@@ -145,46 +163,23 @@ class Batches:
 
     def finish(self, grace: float = math.inf) -> None:
         """Take nothing more; give what is under way `grace` seconds to end, then cut it short."""
-        with self._lock:
-            trickle, future = self._trickle, self._future
-        if trickle is None or future is None or future.done():
-            return
-        trickle.is_stopping = True
-        if self._loop:
-            self._loop.call_soon_threadsafe(trickle.wake)
-        with contextlib.suppress(TimeoutError, CancelledError):
-            future.result(None if grace == math.inf else grace)
-            return
-        future.cancel()
-        time_out = time.monotonic() + CANCEL_TIMEOUT
-        while self._future is not None and time.monotonic() < time_out:
-            time.sleep(0.01)  # the future is done as soon as it is cancelled, its clean-up is not
+        for each in self._works:
+            each.stop()
+        time_out = time.monotonic() + grace
+        for each in self._works:
+            each.finish(max(time_out - time.monotonic(), 0.0))
 
     def _standings(self) -> list[Standing]:
         with database.reading(self._database.path) as connection:
             return batches.standings(connection) if connection else []
 
-    async def _run(self, trickle: Trickle) -> None:
-        self._loop = asyncio.get_running_loop()
-        try:
-            while True:
-                asked = self._asked
-                await trickle.run()
-                with self._lock:  # what is put aside from here on begins another
-                    if self._asked == asked or trickle.is_stopping:
-                        return
-        except StoreError as error:
-            self._failure = error
-        finally:
-            with self._lock:
-                self._future = self._trickle = None
-
     def _go_on(self) -> None:
         """Where nothing runs here, look again: another process may have died. Raises what ended the last."""
-        if self._failure:
-            raise self._failure
-        if self._future is None:
-            self.start()
+        for each in self._works:
+            if each.failure:
+                raise each.failure
+            if not each.is_running:
+                each.start()
 
 
 def read(path: Path) -> list[Batch]:
@@ -195,12 +190,13 @@ def read(path: Path) -> list[Batch]:
 
 def collect(path: Path, batch: Batch) -> Result:
     """What came of `batch`. Raises `Batched` or `BatchEnded` where nothing did."""
-    if batch.state in ("waiting", "running"):
+    if batch.state not in ENDED:
         why = f": {batch.error}" if batch.error else ""
         raise Batched(f"{batch.id} is {batch.state}{why}", hint=f"run it: batch wait {batch.id}", id=batch.id)
     if batch.state != "done":
         why = f": {batch.error}" if batch.error else ""
-        raise BatchEnded(f"{batch.id} is {batch.state}{why}", hint="put it aside again if it is wanted", id=batch.id)
+        kind = WITHOUT_RESULT.get(batch.state, BatchEnded)
+        raise kind(f"{batch.id} is {batch.state}{why}", hint="put it aside again if it is wanted", id=batch.id)
     with database.reading(path) as connection:
         result = journal.find(connection, batch.run_id or "") if connection else None
     if result is None:
@@ -210,9 +206,16 @@ def collect(path: Path, batch: Batch) -> Result:
     return result
 
 
+def cancelled(id: str, state: batches.State) -> str:
+    """What cancelling made of it, in words."""
+    if state == "cancelled":
+        return f"{id} is cancelled"
+    return f"{id} is cancelled at its vendor once nobody wants what went with it; what is done by then counts"
+
+
 def progress(found: Iterable[Standing]) -> str:
     """How far they are, in words."""
     counts = Counter(each.state for each in found)
-    rest: tuple[batches.State, ...] = ("running", "waiting", "failed", "cancelled")
+    rest: tuple[batches.State, ...] = ("running", "sent", "cancelling", "waiting", "failed", "expired", "cancelled")
     said = ", ".join(f"{counts[state]} {state}" for state in rest if counts[state])
     return f"{counts['done']} of {counts.total()} done" + (f", {said}" if said else "")

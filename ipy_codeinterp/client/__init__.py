@@ -10,6 +10,7 @@ from decimal import Decimal
 from ipy_codeinterp import catalog
 from ipy_codeinterp.catalog import Offer
 from ipy_codeinterp.client.account import Account, Funds, Served
+from ipy_codeinterp.client.begun import Begun
 from ipy_codeinterp.client.cache import DEFAULT_SHARING, Cache, Sharing
 from ipy_codeinterp.client.chain import Emit, Handler, Middleware, Run, compose
 from ipy_codeinterp.client.coalesce import Coalesce
@@ -22,6 +23,7 @@ from ipy_codeinterp.client.retry import DEFAULT_RETRY, Retry, RetryPolicy, in_ti
 from ipy_codeinterp.client.route import Route, Rules
 from ipy_codeinterp.client.tracks import Tracks
 from ipy_codeinterp.client.transport import Transport
+from ipy_codeinterp.dialects.dialect import Reply
 from ipy_codeinterp.execution import Execution, Result
 from ipy_codeinterp.store.answers import Answers
 from ipy_codeinterp.store.database import Database
@@ -70,11 +72,14 @@ class Client:
             self._cache,
             Coalesce(policies.sharing),
             Route(policies.rules, Tracks(database.path), chance=random.random),
-            Converse(self.transport, self.ids, self._run_tool),
+        )
+        self._converse = Converse(self.transport, self.ids, self._run_tool)
+        self._round: tuple[Middleware, ...] = (
             Retry(policies.retry),
             self._limit,
             Account(database, settled, policies.origin, policies.funds),
         )
+        middlewares = (*middlewares, self._converse, *self._round)
         self._handler = compose(middlewares, self.transport.send)
 
     async def execute(
@@ -109,6 +114,11 @@ class Client:
         run.id = id or run.id
         run.deadline = None if deadline is None else run.started + deadline
         return await self._handler(run)
+
+    async def go_on(self, run: Run, result: Result, reply: Reply) -> Result:
+        """The rounds after a first one, of which `result` came by another way."""
+        handler = compose((self._converse, Begun(result, reply), *self._round), self.transport.send)
+        return await handler(run)
 
     async def _run_tool(self, execution: Execution, run: Run) -> Result:
         """Code that a model asks us to run: a passage of its own, on this machine, told to whoever waits for `run`."""

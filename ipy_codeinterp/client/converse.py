@@ -76,14 +76,13 @@ class Converse:
         run.files = await self._given(run, ids)
         run.rounds, run.parts, run.carried = (), (), 0
         try:
-            result = await self._rounds(run, handler)
+            return await self._rounds(run, handler)
         finally:
             _remember(run, ids, name)
-        return result if run.offer.is_local else await with_figures(self._transport, run, result)
 
     async def _rounds(self, run: Run, handler: Handler) -> Result:
         """One round after the other, until the work is done; what was paid for is kept, whatever comes later."""
-        results = [await handler(run)]
+        results = [await self._round(run, handler)]
         async with contextlib.AsyncExitStack() as stack:
             tools = _Tools(run, self._run_tool, stack, self._transport, self._ids)
             while (reply := run.reply) is not None and (reply.calls or reply.stop == "paused"):
@@ -97,13 +96,18 @@ class Converse:
                     break
                 _carry(run, reply, results[-1], answers)
                 try:
-                    results.append(await handler(run))
+                    results.append(await self._round(run, handler))
                 except InterpError as error:
                     if not any(answer.ok for answer in answers):
                         raise
                     await run.emit(Notice(f"the model could not go on ({error}); its code had run"))
                     break
         return joined(run, results) if len(results) > 1 or run.parts else results[0]
+
+    async def _round(self, run: Run, handler: Handler) -> Result:
+        """One request and its reply, with the figures that stayed at the provider."""
+        result = await handler(run)
+        return result if run.offer.is_local else await with_figures(self._transport, run, result)
 
     async def _given(self, run: Run, ids: Ids) -> tuple[File, ...]:
         """The files with the ids that the provider has for them; without, where they travel inside the request."""

@@ -1,4 +1,4 @@
-"""Figures that a provider keeps as files: fetched when the run is over, and shown where they were made.
+"""Figures that a provider keeps as files: fetched when its reply is over, and shown where they were made.
 
 Other files stay where they are until somebody asks for them. A file's id is written `PROVIDER/ID` from here on, since
 only its provider can give it.
@@ -17,7 +17,7 @@ from ipy_codeinterp.errors import InterpError
 from ipy_codeinterp.execution import Display, File, Notice, Output, Phase, Result, Step
 
 MOST_FIGURE = 20 << 20  # bytes
-MOST_FIGURES = 20  # of one run
+MOST_FIGURES = 20  # of one reply
 SUFFIXES = (".png", ".jpg", ".jpeg")
 
 

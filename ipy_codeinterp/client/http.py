@@ -12,6 +12,7 @@ import ipaddress
 import json
 import os
 import socket
+import ssl
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -24,19 +25,24 @@ import aiohttp
 
 from ipy_codeinterp.catalog import LOCAL, joined
 from ipy_codeinterp.client.rates import headers_of_limits
-from ipy_codeinterp.dialects import extension, formats, retry_after
+from ipy_codeinterp.dialects import extension, formats, lifting, retry_after
 from ipy_codeinterp.dialects.dialect import Dialect
 from ipy_codeinterp.errors import (
+    AuthenticationFailed,
     BadReply,
     GatewayLost,
     InterpError,
     NoIsolation,
     NotAllowed,
+    Overloaded,
     ProviderError,
+    QuotaExceeded,
     Rejected,
     SandboxError,
+    TooLarge,
     Unreachable,
 )
+from ipy_codeinterp.keys import masked
 
 CONNECT_TIMEOUT = 10.0  # seconds
 SILENCE = 300.0  # seconds: a vendor's interpreter may work for minutes before it says a word
@@ -51,6 +57,16 @@ FOREIGN: tuple[tuple[type[BaseException], type[InterpError]], ...] = (
 )
 # Those after which nothing can have run: no connection was made.
 NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+# What to do where nobody said it; the first match counts.
+HINTS: tuple[tuple[type[ProviderError], str], ...] = (
+    (AuthenticationFailed, "look at its key, and at what that may do"),
+    (QuotaExceeded, "add credit there, or use another model"),
+    (TooLarge, "ask for less, or use another model"),
+    (Rejected, "look at the model, at what was asked, and at the base URL"),
+    (BadReply, "try again; if it stays so, look at the base URL and at what stands there"),
+    (Overloaded, "try again later, or use another model"),
+    (ProviderError, "look at the base URL and at the network, and try again"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +121,8 @@ class Http:
 
     def __init__(self) -> None:
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._proxies: dict[str, str | None] = {}  # by base URL
+        self._trust: ssl.SSLContext | None = None  # made when first needed: aiohttp's own is as old as its import
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, socket_factory=self._make_socket),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
@@ -137,6 +155,7 @@ class Http:
         good end: whatever was asked has run.
         """
         head: Heard | None = None
+        response: aiohttp.ClientResponse | None = None
         begun = False
         try:
             async with self._http.request(
@@ -144,7 +163,8 @@ class Http:
                 endpoint.url(path),
                 headers=_headers(endpoint, attempt_id, what.get("data")),
                 allow_redirects=False,
-                proxy=proxy_of(endpoint.base_url),
+                ssl=self._trusted() if endpoint.base_url.startswith("https:") else True,
+                proxy=self._proxy(endpoint.base_url),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=endpoint.silence),
                 **what,
             ) as response:
@@ -156,10 +176,23 @@ class Http:
                 with _hung_up_on_cancel(response):
                     yield response
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise _told(_translated(error, endpoint, begun), endpoint, head) from error
+            raise _told(_translated(error, endpoint, begun), endpoint, head) from _bared(error)
         except ProviderError as error:
             error.may_have_run = error.may_have_run or isinstance(error, BadReply)
             raise _told(error, endpoint, head) from error.__cause__
+        finally:
+            response = None  # a traceback that shows variables would show its headers, and they may repeat the key
+
+    def _proxy(self, url: str) -> str | None:
+        """The environment is read once for each provider."""
+        if url not in self._proxies:
+            self._proxies[url] = proxy_of(url)
+        return self._proxies[url]
+
+    def _trusted(self) -> ssl.SSLContext:
+        """Whose certificates count: the system's, or those that SSL_CERT_FILE names now."""
+        self._trust = self._trust or ssl.create_default_context()
+        return self._trust
 
     def _make_socket(self, address: Any) -> socket.socket:
         family, kind, proto, _, _ = address
@@ -199,9 +232,18 @@ async def content(response: aiohttp.ClientResponse, most: int) -> bytes:
 def parsed(data: str | bytes, what: str) -> Any:
     """JSON, of `what`. Raises `BadReply` for what is none."""
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        raise BadReply(f"{what} is not valid JSON") from None
+        return lifting.loads(data if isinstance(data, str) else data.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise not_json(error, what) from None
+
+
+def not_json(error: ValueError | RecursionError, what: str) -> BadReply:
+    """What JSON and text raise for what is none, as ours."""
+    if isinstance(error, lifting.TooLong):
+        return BadReply(f"{what} is too long: {error}", hint="let the code print less")
+    if isinstance(error, UnicodeDecodeError):
+        return BadReply(f"{what} is not text: it is no UTF-8")
+    return BadReply(f"{what} is not valid JSON")
 
 
 def _headers(endpoint: Endpoint, attempt_id: str, data: object) -> dict[str, str]:
@@ -211,7 +253,8 @@ def _headers(endpoint: Endpoint, attempt_id: str, data: object) -> dict[str, str
 
 
 def _head(response: aiohttp.ClientResponse, dialect: Dialect) -> Heard:
-    request_id = response.headers.get(dialect.REQUEST_ID_HEADER) or response.headers.get("x-request-id")
+    named = response.headers.get(dialect.REQUEST_ID_HEADER) or response.headers.get("x-request-id")
+    request_id = masked(named) if named else None
     return Heard(response.status, request_id, response.content_type, headers_of_limits(response.headers))
 
 
@@ -248,7 +291,7 @@ async def _error_body(response: aiohttp.ClientResponse) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        return text[:MOST_ERROR].decode("utf-8", "replace") or None
+        return text[:MOST_ERROR].decode("utf-8", "replace").strip() or None
 
 
 def _translated(error: BaseException, endpoint: Endpoint, begun: bool) -> InterpError:
@@ -273,12 +316,25 @@ def _way_out(error: BaseException) -> str:
 
 
 def _told(error: InterpError, endpoint: Endpoint, head: Heard | None) -> InterpError:
-    """`error` with what the head of the reply said."""
+    """`error` with what the head of the reply said, and without the key that its words may repeat."""
+    error.args = tuple(masked(str(word)) for word in error.args)
+    error.hint = masked(error.hint)
     if isinstance(error, ProviderError):
         error.provider = error.provider or endpoint.provider
+        error.hint = error.hint or next(hint for kind, hint in HINTS if isinstance(error, kind))
         if head:
             error.status = error.status if error.status is not None else head.status
             error.request_id = error.request_id or head.request_id
+        error.param = error.param and masked(error.param)
+        error.request_id = error.request_id and masked(error.request_id)
+    return error
+
+
+def _bared(error: BaseException) -> BaseException:
+    """A foreign error without the frames that it comes from: their variables hold the headers that open a door."""
+    seen: BaseException | None = error
+    while seen is not None:
+        seen = seen.with_traceback(None).__context__
     return error
 
 

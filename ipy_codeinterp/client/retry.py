@@ -4,8 +4,9 @@ Repeated is what is `transient`, and what the provider says should be (`x-should
 Never repeated, whoever says so:
 
     no credit, no quota              waiting does not mend it
-    what may have run                a lost connection, a gateway that died: it could run, and be billed, twice; only
-                                     with `may_run_twice`, and then not where a container died with its gateway
+    what may have run                a lost connection, a reply without its end, a gateway that died: it could run, and
+                                     be billed, twice; only with `may_run_twice`, and then not where a container died
+                                     with its gateway
     too long a wait                  past the deadline or `longest_wait`: it fails at once, and the hint names the time
 
 Before attempt n + 1 it waits `retry_after + random() * min(most, first * 2 ** (n - 1))` seconds: what the provider asks
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 
 from ipy_codeinterp.client.chain import Emit, Handler, Run
 from ipy_codeinterp.errors import (
+    BadReply,
     DeadlineExceeded,
     GatewayLost,
     InterpError,
@@ -109,7 +111,7 @@ class Retry:
 
     def _wait(self, run: Run, error: InterpError, number: int, budget: RetryBudget) -> float:
         """Seconds until the attempt after the `number`th, which failed with `error`. Raises it where there is none."""
-        if not _is_wanted(error):
+        if not (_is_wanted(error) or _is_cut_short(error)):
             raise error
         ceiling = min(self.policy.most, self.policy.first * 2.0 ** min(number - 1, 64))
         wait = (_asked(error) or 0.0) + self._random() * ceiling
@@ -218,6 +220,11 @@ def _is_wanted(error: InterpError) -> bool:
         return False
     said = error.should_retry if isinstance(error, ProviderError) else None
     return error.transient if said is None else said
+
+
+def _is_cut_short(error: InterpError) -> bool:
+    """Whether a reply began and has no good end."""
+    return isinstance(error, BadReply) and error.may_have_run and error.should_retry is not False
 
 
 def _asked(error: InterpError) -> float | None:

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,16 +15,18 @@ import aiohttp
 
 from ipy_codeinterp.catalog import LOCAL
 from ipy_codeinterp.client.chain import Run
-from ipy_codeinterp.client.http import Endpoint, Heard, Http, content, parsed
-from ipy_codeinterp.dialects import sse
+from ipy_codeinterp.client.http import Endpoint, Heard, Http, content, not_json, parsed
+from ipy_codeinterp.dialects import lifting, sse
 from ipy_codeinterp.dialects.dialect import END_EVENT, Ask, Decoder, Dialect, Reply
-from ipy_codeinterp.errors import BadAttachment, BadReply, NotAllowed
+from ipy_codeinterp.errors import BadAttachment, BadReply, NotAllowed, ProviderError
 from ipy_codeinterp.execution import File, Phase, Result, Step
 
 CONTAINERS = "/ipy_codeinterp/containers"
 MOST_REPLY = 512 << 20  # bytes
 MOST_FILE = 512 << 20
 MOST_ABOUT = 1 << 20  # of what describes something
+BLANK = b" \t\r\n"
+SSE_BEGINS = (b"data:", b"event:", b"id:", b"retry:", b":")
 
 
 class Transport:
@@ -32,20 +34,27 @@ class Transport:
 
     def __init__(self, connect: Callable[[str], Awaitable[Endpoint]]) -> None:
         self._connect = connect
-        self._http = Http()
+        self.http = Http()
 
     async def close(self) -> None:
-        await self._http.close()
+        await self.http.close()
 
     def abandon(self) -> None:
         """In a forked child: close our copies of the sockets, and touch nothing else."""
-        self._http.abandon()
+        self.http.abandon()
 
     async def endpoint(self, provider: str) -> Endpoint:
         return await self._connect(provider)
 
     async def send(self, run: Run) -> Result:
         """Pass `run` to its provider and its events to `run.emit`; the Result has everything but its cost."""
+        try:
+            return await self._send(run)
+        except ProviderError as error:
+            # without the frames below: a traceback that shows variables would show the reply, which may repeat the key
+            raise error.with_traceback(None) from error.__cause__
+
+    async def _send(self, run: Run) -> Result:
         endpoint = await self._connect(run.offer.provider)
         await run.emit(Phase("queued"))
         sent = time.monotonic()
@@ -58,14 +67,14 @@ class Transport:
                 run.request_ids += (head.request_id,)
 
         path = dialect.path(ask.model)
-        asked = self._http.request(endpoint, "POST", path, data=body, attempt_id=run.attempt_id, heard=heard)
+        asked = self.http.request(endpoint, "POST", path, data=body, attempt_id=run.attempt_id, heard=heard)
         async with asked as response:
             run.decoder = decoder = dialect.decoder(ask)  # from here on code may have run
             run.timings = replace(run.timings, first_byte=time.monotonic() - sent)
             await _read(response, dialect, decoder, run)
             run.reply = decoder.reply()
         run.container_id = run.reply.container
-        return _result(run, run.reply)
+        return result_of(run, run.reply)
 
     async def upload(self, file: File, provider: str) -> str:
         """Give the provider a file; returns the id it has there."""
@@ -78,7 +87,7 @@ class Transport:
             form.add_field(name, value)
         data = await asyncio.to_thread(_content, file)
         form.add_field("file", io.BytesIO(data), filename=file.name, content_type="application/octet-stream")
-        async with self._http.request(endpoint, "POST", uploads.path, data=form) as response:
+        async with self.http.request(endpoint, "POST", uploads.path, data=form) as response:
             said = parsed(await content(response, MOST_ABOUT), "the reply to an upload")
         if not isinstance(said, dict) or not isinstance(said.get("id"), str):
             raise BadReply("the reply to an upload names no file")
@@ -91,13 +100,13 @@ class Transport:
     async def download(self, id: str, provider: str = LOCAL, most: int = MOST_FILE) -> bytes:
         """The content of a file that code made. Raises `BadReply` for one larger than `most` bytes."""
         endpoint = await self._connect(provider)
-        async with self._http.request(endpoint, "GET", endpoint.dialect.content_path(id)) as response:
+        async with self.http.request(endpoint, "GET", endpoint.dialect.content_path(id)) as response:
             return await content(response, most)
 
     async def about(self, id: str, provider: str) -> File:
         """What a file that code made is called, and how large it is."""
         endpoint = await self._connect(provider)
-        async with self._http.request(endpoint, "GET", endpoint.dialect.about_path(id)) as response:
+        async with self.http.request(endpoint, "GET", endpoint.dialect.about_path(id)) as response:
             said = parsed(await content(response, MOST_ABOUT), "the description of a file")
         if not isinstance(said, dict):
             raise BadReply("the description of a file is no object")
@@ -105,11 +114,11 @@ class Transport:
 
     async def containers(self) -> list[dict[str, Any]]:
         """What our own gateway keeps: id, language, busy, idle, memory."""
-        async with self._http.request(await self._connect(LOCAL), "GET", CONTAINERS) as response:
+        async with self.http.request(await self._connect(LOCAL), "GET", CONTAINERS) as response:
             return list((await response.json())["data"])
 
     async def end_container(self, id: str) -> None:
-        async with self._http.request(await self._connect(LOCAL), "DELETE", f"{CONTAINERS}/{id}"):
+        async with self.http.request(await self._connect(LOCAL), "DELETE", f"{CONTAINERS}/{id}"):
             pass
 
 
@@ -145,36 +154,79 @@ def _extension(run: Run) -> dict[str, Any]:
 
 
 async def _read(response: aiohttp.ClientResponse, dialect: Dialect, decoder: Decoder, run: Run) -> None:
-    """Feed the decoder what arrives, and tell what it says."""
-    if response.content_type == "text/html":
-        raise BadReply("it answers with a web page", hint="look at the base URL: it should be that of the API")
-    if response.content_type == "application/json":
-        await _read_whole(response, dialect, decoder, run)
-        return
-    parser, size = sse.Parser(), 0
+    """Feed the decoder what arrives, and tell what it says.
+
+    What it is shows its beginning: relays call a stream JSON, a JSON reply a stream, and a web page either.
+    """
+    reader: _Events | _Whole | None = None
+    size = 0
     async for chunk in response.content.iter_any():
         size += len(chunk)
         if size > MOST_REPLY:
             raise BadReply(f"the reply is larger than {MOST_REPLY >> 20} MB", hint="what had arrived is kept")
-        for data in _events(parser, chunk):
-            for event in decoder.feed(END_EVENT if dialect.is_end(data) else parsed(data, "an event")):
-                await run.emit(event)
-
-
-def _events(parser: sse.Parser, chunk: bytes) -> list[str]:
-    try:
-        return list(parser.feed(chunk))
-    except ValueError as error:
-        raise BadReply(f"an event is not text: {error}") from None
-
-
-async def _read_whole(response: aiohttp.ClientResponse, dialect: Dialect, decoder: Decoder, run: Run) -> None:
-    body = parsed(await content(response, MOST_REPLY), "the reply")
-    if not isinstance(body, dict):
-        raise BadReply("the reply is no JSON object")
-    for event in dialect.events_of(body):
+        if reader is None and not (chunk := chunk.lstrip(BLANK)):
+            continue
+        reader = reader or _reader(chunk, response.content_type, dialect)
+        for event in reader.feed(chunk):
+            for told in decoder.feed(event):
+                await run.emit(told)
+    if reader is None:
+        raise BadReply("the reply is empty", hint="try again; if it stays so, look at the base URL")
+    for event in reader.close():
         for told in decoder.feed(event):
             await run.emit(told)
+
+
+def _reader(beginning: bytes, content_type: str, dialect: Dialect) -> _Events | _Whole:
+    if beginning.startswith(b"<") or content_type == "text/html":
+        raise BadReply("it answers with a web page", hint="look at the base URL: it should be that of the API")
+    is_json = content_type == "application/json" and not beginning.startswith(SSE_BEGINS)
+    return _Whole(dialect) if is_json or beginning.startswith((b"{", b"[")) else _Events(dialect)
+
+
+class _Events:
+    """A stream: what has arrived gives what events are whole."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._parser = sse.Parser()
+
+    def feed(self, chunk: bytes) -> Iterator[Mapping[str, Any]]:
+        try:
+            found = list(self._parser.feed(chunk))
+        except ValueError as error:
+            raise not_json(error, "an event") from None
+        for data in found:
+            yield END_EVENT if self._dialect.is_end(data) else parsed(data, "an event")
+
+    def close(self) -> Iterator[Mapping[str, Any]]:
+        return iter(())  # an event that is not whole is none
+
+
+class _Whole:
+    """A JSON reply: it says what a stream would have said when all of it is there."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._lifter = lifting.Lifter()
+
+    def feed(self, chunk: bytes) -> Iterator[Mapping[str, Any]]:
+        try:
+            self._lifter.feed(chunk)
+        except ValueError as error:
+            raise not_json(error, "the reply") from None
+        return iter(())
+
+    def close(self) -> Iterator[Mapping[str, Any]]:
+        try:
+            text = lifting.lifted(self._lifter.close(), self._lifter.texts)
+        except ValueError as error:
+            raise not_json(error, "the reply") from None
+        body = parsed(text, "the reply")
+        for each in body if isinstance(body, list) else (body,):  # some say the events of a stream as a list
+            if not isinstance(each, dict):
+                raise BadReply("the reply is no JSON object")
+            yield from self._dialect.events_of(each)
 
 
 def _contents(files: Sequence[File], most: int) -> dict[str, bytes]:
@@ -197,7 +249,8 @@ def _content(file: File) -> bytes:
     return data
 
 
-def _result(run: Run, reply: Reply) -> Result:
+def result_of(run: Run, reply: Reply) -> Result:
+    """What `reply` means to `run`: everything but its cost."""
     steps = [part for part in reply.parts if isinstance(part, Step)]
     outcome = steps[-1].outcome if steps else "limit" if reply.stop in ("length", "context") else "unknown"
     run.timings = replace(run.timings, execution=reply.execution_seconds)

@@ -7,6 +7,7 @@ import binascii
 import re
 from collections.abc import Mapping
 
+from ipy_codeinterp.dialects.lifting import DataUrl
 from ipy_codeinterp.execution import Display
 
 MAGIC: Mapping[bytes, str] = {
@@ -34,7 +35,7 @@ def from_url(url: str) -> Display:
     comma = url.find(",", 0, MOST_HEAD)
     if not url[: max(comma, 0)].lower().endswith(";base64"):
         return _UNKNOWN
-    return from_base64(url[comma + 1 :])  # copied once
+    return from_base64(url.data if isinstance(url, DataUrl) else url[comma + 1 :])
 
 
 def _mime_of(head: str) -> str | None:

@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 TOKEN = web.AppKey("token", str)
 ID = web.RequestKey("id", str)
+MOST_PATH = 200  # characters of one that is said back
 OPEN_PATHS = ("/health",)
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
@@ -94,7 +95,7 @@ async def with_errors(request: web.Request, handler: Handler) -> web.StreamRespo
     try:
         return await handler(request)
     except web.HTTPException as error:
-        return shapes.error(request, error.status, error.text or error.reason, request_id)
+        return _refused_early(request, error, request_id)
     except NoIsolation as error:
         return shapes.error(request, 503, str(error), request_id, kind="no_isolation", hint=error.hint)
     except NotAllowed as error:
@@ -108,6 +109,18 @@ async def with_errors(request: web.Request, handler: Handler) -> web.StreamRespo
     except Exception as error:
         log.exception("a request failed")
         return shapes.error(request, 500, f"{type(error).__name__}: {error}", request_id)
+
+
+def _refused_early(request: web.Request, error: web.HTTPException, request_id: str) -> web.Response:
+    """What was refused before any of our code read it: an address that is not served, a body that is too long."""
+    words = {
+        404: f"Invalid URL ({request.method} {request.path[:MOST_PATH]})",
+        405: f"Not allowed to {request.method} on {request.path[:MOST_PATH]}.",
+    }
+    refused = shapes.error(request, error.status, words.get(error.status) or error.text or error.reason, request_id)
+    if "Allow" in error.headers:
+        refused.headers["Allow"] = error.headers["Allow"]
+    return refused
 
 
 def _refusal(request: web.Request, error: InterpError, request_id: str) -> web.Response:

@@ -7,12 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from ipy_codeinterp.errors import Rejected
 from ipy_codeinterp.sandbox.frames import file_name
 
 MOST_FIELD = 4096  # bytes of a field
-MOST_FIELDS = 20
+MOST_PARTS = 20
 PIECE = 1 << 20
 
 
@@ -27,15 +28,17 @@ class Form:
 
 async def read_form(request: web.Request, most: int) -> Form:
     """Raises `Rejected` for a body without a file, one of more than `most` bytes, or one that may not be called so."""
-    name, data = None, b""
+    name, data, seen = None, b"", 0
     fields: dict[str, str] = {}
-    with suppress(ValueError, AssertionError):
+    with suppress(ValueError, AssertionError, HttpProcessingError):  # what is garbled ends the form
         async for part in await request.multipart():
+            if (seen := seen + 1) > MOST_PARTS:
+                raise Rejected(f"a form of at most {MOST_PARTS} parts is read")
             if not isinstance(part, BodyPartReader):
                 continue
             if part.name == "file":
                 name, data = part.filename or "", await _content(part, most)
-            elif len(fields) < MOST_FIELDS:
+            else:
                 fields[part.name or ""] = (await _content(part, MOST_FIELD)).decode("utf-8", "replace")
     if name is None:
         raise Rejected("file: a multipart field of that name is required", param="file")

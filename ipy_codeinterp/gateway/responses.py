@@ -18,7 +18,7 @@ from ipy_codeinterp.dialects.extension import Ran
 from ipy_codeinterp.dialects.openai_errors import Invalid
 from ipy_codeinterp.dialects.responses import requested, serving
 from ipy_codeinterp.dialects.responses.requested import Asked, Room
-from ipy_codeinterp.gateway import running, streaming, tokens
+from ipy_codeinterp.gateway import running, shapes, streaming, tokens
 from ipy_codeinterp.gateway.answers import ANSWERS
 from ipy_codeinterp.gateway.files import FILES
 from ipy_codeinterp.gateway.rooms import CONTAINERS, Container
@@ -37,6 +37,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post(PATH + "/input_tokens", count_tokens)
     app.router.add_get(PATH + "/{id}", retrieve)
     app.router.add_delete(PATH + "/{id}", delete)
+    app.router.add_get(PATH + "/{id}/input_items", list_items)
     app.router.add_post(PATH + "/{id}/cancel", cancel)
 
 
@@ -204,13 +205,29 @@ class _Story:
     def _keep(self, ran: Ran, cited: tuple[serving.Cited, ...]) -> None:
         if self.envelope.asked.store:
             with_outputs = replace(self.envelope, asked=replace(self.envelope.asked, with_outputs=True), extended=False)
-            self.request.app[ANSWERS].add(serving.encode_reply(with_outputs, ran, cited))
+            items = serving.encode_items(self.envelope.asked.items, lambda prefix: f"{prefix}_{secrets.token_hex(24)}")
+            self.request.app[ANSWERS].add(serving.encode_reply(with_outputs, ran, cited), items)
 
 
 async def retrieve(request: web.Request) -> web.Response:
     found = request.app[ANSWERS].find(request.match_info["id"])
+    if request.query.get("stream") == "true":
+        message = "This response cannot be streamed because it was not created with background=true."
+        raise Invalid(message, param="stream")
+    return web.json_response(found if _with_outputs(request) else serving.without_outputs(found))
+
+
+def _with_outputs(request: web.Request) -> bool:
+    """Raises `Invalid` for an `include` that nobody knows."""
     wanted = requested.includes([*request.query.getall("include[]", []), *request.query.getall("include", [])])
-    return web.json_response(found if requested.OUTPUTS in wanted else serving.without_outputs(found))
+    return requested.OUTPUTS in wanted
+
+
+async def list_items(request: web.Request) -> web.Response:
+    """The input of a reply that was kept, the latest item first unless it is asked for otherwise."""
+    items = list(reversed(request.app[ANSWERS].items_of(request.match_info["id"])))
+    shown = items if _with_outputs(request) else serving.items_without_outputs(items)
+    return web.json_response(shapes.page(shown, request.query))
 
 
 async def delete(request: web.Request) -> web.Response:

@@ -56,9 +56,10 @@ class Code:
 
 
 async def read_json(request: web.Request) -> Any:
+    """The body. Raises `Rejected` for what is no JSON, in an encoding that nobody knows, or nested too deep."""
     try:
         return await request.json()
-    except (ValueError, RecursionError):
+    except (ValueError, LookupError, RecursionError):
         raise Rejected("the body is not valid JSON") from None
 
 

@@ -167,7 +167,8 @@ class InterpMagics(Magics):
 
     def _aside(self, execution: Execution, options: Any, terms: dict[str, Any]) -> tuple[str, None]:
         id = self._session.batch(execution, **terms)
-        print(f"{id} is put aside; %interp batch collect {id} shows what comes of it")  # noqa: T201 - this is the screen
+        said = self._session.words_of_batch(id)
+        print(f"{said}; %interp batch collect {id} shows what comes of it")  # noqa: T201 - this is the screen
         return id, None
 
     def _over_chunks(
@@ -309,7 +310,7 @@ class InterpMagics(Magics):
         print(CONTAINER_ACTIONS[action].format(name=names[0]))  # noqa: T201 - this is the screen
 
     def _verb_models(self, rest: list[str]) -> None:
-        from ipy_codeinterp import probe
+        from ipy_codeinterp import elsewhere, probe
 
         if "--warm" in rest:
             self._verb_warm(rest)
@@ -320,8 +321,7 @@ class InterpMagics(Magics):
         _no_more("models", [word for word in rest if word not in names], "--probe", "--json", "--warm")
         folder, as_json = self._session.settings.data_dir, "--json" in rest
         if "--probe" not in rest:
-            known = probe.interpreters(folder, *names)
-            print(probe.as_json(known) if as_json else probe.table(known))  # noqa: T201 - this is the screen
+            print(elsewhere.listed(self._session.settings, *names, as_json=as_json))  # noqa: T201 - this is the screen
             return
         if self._session.is_replay:
             raise NotAllowed("a replay asks nobody how it is", hint="unset IPY_CODEINTERP_REPLAY, and load again")
@@ -369,9 +369,10 @@ class InterpMagics(Magics):
     def _verb_doctor(self, rest: list[str]) -> None:
         from ipy_codeinterp import doctor
 
-        _no_more("doctor", rest, "--json")
-        findings = doctor.examine(self._session.settings.live)
-        print(doctor.as_json(findings) if rest else doctor.report(findings))  # noqa: T201 - this is the screen
+        _no_more("doctor", [word for word in rest if word.startswith("-")], "--live", "--json")
+        named = [word for word in rest if not word.startswith("-")]
+        findings = doctor.examine(self._session.settings.live, named, live="--live" in rest, tell=_tell)
+        print(doctor.as_json(findings) if "--json" in rest else doctor.report(findings))  # noqa: T201 - this is the screen
 
     def _verb_enable(self, rest: list[str]) -> None:
         """`%interp enable anthropic`: from now on `claude` means that provider, here and in later sessions."""
@@ -429,6 +430,10 @@ def _one(verb: str, rest: list[str]) -> str:
     if len(rest) != 1:
         raise BadUsage(f"%interp {verb} NAME: names one provider ({', '.join(catalog.providers())})")
     return rest[0]
+
+
+def _tell(said: str) -> None:
+    print(said, file=sys.stderr)  # noqa: T201 - this is the screen
 
 
 def _no_more(verb: str, rest: list[str], *allowed: str) -> None:

@@ -8,7 +8,19 @@ from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 
-from ipy_codeinterp.execution import Clear, Display, Event, Notice, Restarted, Result, Stream, StreamName, Update
+from ipy_codeinterp.execution import (
+    Clear,
+    CodeDelta,
+    Display,
+    Error,
+    Event,
+    Notice,
+    Restarted,
+    Result,
+    Stream,
+    StreamName,
+    Update,
+)
 from ipy_codeinterp.mime import TextFilter, safe_bundle, safe_text
 from ipy_codeinterp.notebook.written import Written
 from ipy_codeinterp.outputs import Collector
@@ -33,17 +45,28 @@ class View:
         self._place = place  # display ids of the code are its own business: they must not meet other people's
         self._facts = facts
         self._written = Written(author) if author else None
+        self._failed: Error | None = None
         self._filters: dict[StreamName, TextFilter] = {"stdout": TextFilter(), "stderr": TextFilter()}
 
     def show(self, event: Event) -> None:
         if isinstance(event, Restarted):
             self._forget()
+        if isinstance(event, CodeDelta) and self._failed:
+            self._say_failed(self._failed)
+        if isinstance(event, Error):
+            self._failed = event
         if isinstance(event, Notice | Restarted):
             print(safe_text(str(event)), file=sys.stderr)  # noqa: T201 - this is the screen
         else:
             for written in self._written.feed(event) if self._written else ():
                 self._keep_or_emit(written)
             self._keep_or_emit(event)
+
+    def _say_failed(self, error: Error) -> None:
+        """In one line, where a model writes other code after this: only the last error is the cell's own."""
+        self._failed = None
+        if self._written:
+            self._keep_or_emit(Stream("stderr", f"{error.ename}: {error.evalue}\n"))
 
     def _keep_or_emit(self, event: Event) -> None:
         if self._collector is not None:
@@ -53,6 +76,7 @@ class View:
 
     def _forget(self) -> None:
         """What was shown was of an attempt that does not count any more."""
+        self._failed = None
         self._filters = {"stdout": TextFilter(), "stderr": TextFilter()}
         if self._collector is not None:
             self._collector = Collector()

@@ -28,7 +28,7 @@ class Answers:
                 return None
             found = journal.find(self._connection, known, since) if known else None
             return found or journal.find_answer(self._connection, key, offer, since)
-        except (sqlite3.Error, StoreError):
+        except (sqlite3.Error, StoreError, ValueError):  # the last: its JSON, or a text that stood apart
             self.close()
             return None
 

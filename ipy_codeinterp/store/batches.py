@@ -5,6 +5,9 @@
        |  +-------+----> failed         waiting does not mend it, or it may have been billed already
        +---------------> cancelled
 
+What goes to its vendor's own batches (`by_vendor`) is `sent` in place of `running`, or `cancelling`, and may end as
+`expired`; sendings.py has that way.
+
 The rule for what left no Result, whether its process was killed or the provider gave up: it goes back to `waiting`
 only where the ledger is sure that its attempts cost nothing, so that nothing is billed twice; `twice` allows it all the
 same. That is why the id of the run is kept here before anything is sent.
@@ -25,12 +28,15 @@ from ipy_codeinterp.execution import Execution, File
 from ipy_codeinterp.store import owners
 from ipy_codeinterp.store.schema import from_nano, to_nano
 
-State = Literal["waiting", "running", "done", "failed", "cancelled"]
-ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
+State = Literal["waiting", "running", "sent", "cancelling", "done", "failed", "expired", "cancelled"]
+ENDED: tuple[State, ...] = ("done", "failed", "expired", "cancelled")
 KEPT = timedelta(days=90)  # what has ended, since it was put aside
 FARTHEST = timedelta(hours=2)  # a pause that is longer was written by a clock that was wrong
 MAY_HAVE_RUN = "it may have run, and been billed, without its Result being kept: not run again"
-COLUMNS = "id, created_at, state, execution, offer, terms, tries, not_before, error, run_id, owner, spent, notebook"
+COLUMNS = (
+    "id, created_at, state, execution, offer, terms, tries, not_before, error, run_id, owner, spent, notebook,"
+    " by_vendor, sending"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,8 @@ class Batch:
     """One execution that was put aside.
 
     `offer` is as asked, `tries` counts the runs so far, `run_id` is that of the last one and of its Result, `error` the
-    last error. It is not run before `not_before`; `spent` (USD) is what runs without a Result may have cost.
+    last error. It is not run before `not_before`; `spent` (USD) is what runs without a Result may have cost. One that
+    is `by_vendor` goes to its vendor's own batches, with the `sending` of that id.
     """
 
     id: str
@@ -65,6 +72,8 @@ class Batch:
     owner: str | None = None
     spent: Decimal = Decimal(0)
     notebook: str | None = None
+    by_vendor: bool = False
+    sending: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +92,7 @@ def put(connection: sqlite3.Connection, batch: Batch) -> None:
     """Keep `batch`; what ended long ago is forgotten."""
     old = (batch.created_at - KEPT).isoformat()
     connection.execute(f"DELETE FROM batches WHERE state IN {ENDED} AND created_at < ?", (old,))
-    connection.execute(f"INSERT INTO batches ({COLUMNS}) VALUES ({', '.join('?' * 13)})", _row(batch))
+    connection.execute(f"INSERT INTO batches ({COLUMNS}) VALUES ({', '.join('?' * 15)})", _row(batch))
 
 
 def put_instead(connection: sqlite3.Connection, batch: Batch, run_id: str) -> bool:
@@ -100,13 +109,14 @@ def take(
     """The oldest that is due and whose offer `is_able`, for `owner` to run under `run_id`; None where there is none."""
     due = {offer for offer, at in next_due(connection, now).items() if at <= now and is_able(offer)}
     row = connection.execute(
-        f"SELECT {COLUMNS} FROM batches WHERE state = 'waiting' AND offer IN ({', '.join('?' * len(due))})"
+        f"SELECT {COLUMNS} FROM batches WHERE state = 'waiting' AND NOT by_vendor"
+        f" AND offer IN ({', '.join('?' * len(due))})"
         " AND (not_before <= ? OR not_before > ?) ORDER BY rowid LIMIT 1",
         (*due, now.isoformat(), (now + FARTHEST).isoformat()),
     ).fetchone()
     if row is None:
         return None
-    batch = replace(_batch(row), state="running", owner=owner, run_id=run_id)
+    batch = replace(batch_of(row), state="running", owner=owner, run_id=run_id)
     batch = replace(batch, tries=batch.tries + 1)
     connection.execute(
         "UPDATE batches SET state = 'running', owner = ?, run_id = ?, tries = ? WHERE id = ?",
@@ -150,8 +160,8 @@ def take_back(
 ) -> None:
     """What is running at a process that died, or at the owner who is `released`, has ended or waits again."""
     rows = connection.execute(f"SELECT {COLUMNS} FROM batches WHERE state = 'running'").fetchall()
-    for batch in map(_batch, rows):
-        if batch.owner != released and _is_alive(batch.owner or ""):
+    for batch in map(batch_of, rows):
+        if batch.owner != released and is_owner_alive(batch.owner or ""):
             continue
         if _has_result(connection, batch.run_id or ""):
             done(connection, batch)
@@ -159,11 +169,14 @@ def take_back(
             put_back(connection, batch, batch.error, now, twice=twice)
 
 
-def cancel(connection: sqlite3.Connection, id: str) -> bool:
-    """Whether it was waiting, and never will run now."""
-    return bool(
-        connection.execute("UPDATE batches SET state = 'cancelled' WHERE id = ? AND state = 'waiting'", (id,)).rowcount
-    )
+def cancel(connection: sqlite3.Connection, id: str) -> State | None:
+    """What that made of it: `cancelled` for what was waiting, `cancelling` for what its vendor has; None: too late."""
+    changed: dict[State, State] = {"waiting": "cancelled", "sent": "cancelling", "cancelling": "cancelling"}
+    for before, after in changed.items():
+        said = "UPDATE batches SET state = ? WHERE id = ? AND state = ?"
+        if connection.execute(said, (after, id, before)).rowcount:
+            return after
+    return None
 
 
 # --- read -----------------------------------------------------------------------------------------
@@ -171,7 +184,7 @@ def cancel(connection: sqlite3.Connection, id: str) -> bool:
 
 def all_of(connection: sqlite3.Connection) -> list[Batch]:
     """All there are, the oldest first."""
-    return [_batch(row) for row in connection.execute(f"SELECT {COLUMNS} FROM batches ORDER BY rowid").fetchall()]
+    return [batch_of(row) for row in connection.execute(f"SELECT {COLUMNS} FROM batches ORDER BY rowid").fetchall()]
 
 
 def standings(connection: sqlite3.Connection) -> list[Standing]:
@@ -183,7 +196,7 @@ def next_due(connection: sqlite3.Connection, now: datetime) -> dict[str, datetim
     """When the next one of each offer may run, for those that have one waiting."""
     rows = connection.execute(
         "SELECT offer, MIN(CASE WHEN not_before > ? THEN '' ELSE not_before END) FROM batches"
-        " WHERE state = 'waiting' GROUP BY offer",
+        " WHERE state = 'waiting' AND NOT by_vendor GROUP BY offer",
         ((now + FARTHEST).isoformat(),),
     ).fetchall()
     return {offer: datetime.fromisoformat(at) if at else now for offer, at in rows}
@@ -252,7 +265,8 @@ def _has_result(connection: sqlite3.Connection, run_id: str) -> bool:
     return row[0] != "unknown" or connection.execute(replied, (run_id,)).fetchone() is not None
 
 
-def _is_alive(owner: str) -> bool:
+def is_owner_alive(owner: str) -> bool:
+    """Whether the process lives that took something under this name."""
     process, _, rest = owner.partition("/")
     return rest.partition("/")[0] == owners.boot() and owners.is_alive(process)
 
@@ -274,10 +288,13 @@ def _row(batch: Batch) -> tuple[Any, ...]:
         batch.owner,
         to_nano(batch.spent),
         batch.notebook,
+        batch.by_vendor,
+        batch.sending,
     )
 
 
-def _batch(row: tuple[Any, ...]) -> Batch:
+def batch_of(row: tuple[Any, ...]) -> Batch:
+    """A row of `COLUMNS`."""
     said = dict(zip(COLUMNS.split(", "), row, strict=True))
     terms = json.loads(said["terms"])
     most = terms["max_cost"]
@@ -289,5 +306,6 @@ def _batch(row: tuple[Any, ...]) -> Batch:
             "terms": Terms(**{**terms, "max_cost": None if most is None else Decimal(most)}),
             "not_before": datetime.fromisoformat(said["not_before"]),
             "spent": from_nano(said["spent"]) or Decimal(0),
+            "by_vendor": bool(said["by_vendor"]),
         }
     )

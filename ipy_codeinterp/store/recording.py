@@ -18,8 +18,9 @@ import re
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -138,8 +139,8 @@ class Recording:
     def result(self, entry: Entry) -> Result:
         """What was recorded, as `source="replay"`. Raises `BadRecording` where the files do not hold it."""
         try:
-            content = packing.unpacked(dict(entry.content), self._artifact)
-            return journal.decode(json.dumps({**content, "native": {}, "source": "replay"}))
+            content = packing.unpacked(dict(entry.content), partial(_text, self.folder))
+            return journal.result_of({**content, "native": {}, "source": "replay"})
         except (KeyError, TypeError, ValueError, OSError) as error:
             raise _damaged(self.folder / "runs" / entry.name, error) from None
 
@@ -148,7 +149,7 @@ class Recording:
         if file.sha256 is None or not packing.SHA256.fullmatch(file.sha256):
             raise BadRecording(f"{file.name} is in no recording", hint="give one of result.files")
         try:
-            return self._artifact(file.sha256)
+            return (self.folder / "artifacts" / file.sha256).read_bytes()
         except OSError as error:
             raise _damaged(self.folder / "artifacts" / file.sha256, error) from None
 
@@ -161,25 +162,24 @@ class Recording:
         if execution.container is not None:
             self._chains[execution.container] = address
 
-    def _artifact(self, sha256: str) -> bytes:
-        return (self.folder / "artifacts" / sha256).read_bytes()
-
-    def _keep_artifact(self, content: bytes) -> str:
-        sha256 = hashlib.sha256(content).hexdigest()
+    def _keep_artifact(self, sha256: str, pieces: Iterable[bytes]) -> None:
         if not (self.folder / "artifacts" / sha256).exists():
-            _write(self.folder / "artifacts" / sha256, content)
-        return sha256
+            _write(self.folder / "artifacts" / sha256, pieces)
 
     def _written(
         self, name: str, execution: Execution, result: Result, contents: Mapping[str, bytes]
     ) -> dict[str, Any]:
         for each in contents.values():
-            self._keep_artifact(each)
-        told: dict[str, Any] = json.loads(journal.encode(_anywhere(result)))
+            self._keep_artifact(hashlib.sha256(each).hexdigest(), [each])
+
+        def keep(artifact: packing.Artifact) -> None:
+            self._keep_artifact(artifact.sha256, artifact.pieces())
+
+        told = journal.content_of(_anywhere(result))
         told = {key: value for key, value in told.items() if key not in ("native", "source")}
-        content: dict[str, Any] = packing.packed(told, self._keep_artifact)
-        asked = packing.packed(asked_of(execution), self._keep_artifact)
-        _write(self.folder / "runs" / name, _json({"asked": asked, "result": content}))
+        content: dict[str, Any] = json.loads(journal.to_json(packing.packed(told, keep)))
+        asked = packing.packed(asked_of(execution), keep)
+        _write(self.folder / "runs" / name, [_json({"asked": asked, "result": content})])
         self._note_offer(execution.model, result.offer)
         return content
 
@@ -187,7 +187,7 @@ class Recording:
         head = _read_head(self.folder)
         offers = {**head.get("offers", {}), **({model: offer} if model else {})}
         if head != (after := {"format": FORMAT, "offers": offers}):
-            _write(self.folder / "recording.json", _json(after))
+            _write(self.folder / "recording.json", [_json(after)])
 
 
 def portable(execution: Execution) -> Execution:
@@ -246,7 +246,7 @@ def _read_entries(folder: Path) -> dict[str, Entry]:
 def _read_entry(folder: Path, path: Path) -> Entry:
     try:
         told = json.loads(path.read_text("utf-8"))
-        asked = packing.unpacked(told["asked"], lambda sha256: (folder / "artifacts" / sha256).read_bytes())
+        asked = packing.unpacked(told["asked"], partial(_text, folder))
         str(asked["body"]), dict(told["result"])
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from None
@@ -257,12 +257,18 @@ def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True) + "\n").encode()
 
 
-def _write(path: Path, content: bytes) -> None:
+def _text(folder: Path, sha256: str, form: packing.Form) -> str:
+    with (folder / "artifacts" / sha256).open("rb") as file:
+        return packing.text_of(file, form)
+
+
+def _write(path: Path, pieces: Iterable[bytes]) -> None:
     """The whole file or nothing of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     passing = path.with_name(f".{secrets.token_hex(8)}")
     try:
-        passing.write_bytes(content)
+        with passing.open("wb") as file:
+            file.writelines(pieces)
         os.replace(passing, path)
     finally:
         passing.unlink(missing_ok=True)

@@ -105,7 +105,8 @@ CREATE TABLE months (                  -- what is left of attempts that were del
 CREATE TABLE batches (                 -- executions that were put aside
     id TEXT PRIMARY KEY,
     created_at TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('waiting', 'running', 'done', 'failed', 'cancelled')),
+    state TEXT NOT NULL CHECK (state IN
+        ('waiting', 'running', 'sent', 'cancelling', 'done', 'failed', 'expired', 'cancelled')),
     execution TEXT NOT NULL,           -- JSON
     offer TEXT NOT NULL,               -- as asked
     terms TEXT NOT NULL,               -- JSON
@@ -115,9 +116,38 @@ CREATE TABLE batches (                 -- executions that were put aside
     run_id TEXT,                       -- of the last run, and of its Result
     owner TEXT,                        -- who has taken it
     spent INTEGER NOT NULL,            -- what runs without a Result may have cost
-    notebook TEXT
+    notebook TEXT,
+    by_vendor INTEGER NOT NULL,        -- whether it goes to its vendor's own batches
+    sending TEXT                       -- with which it went there
 );
 CREATE INDEX batches_by_state ON batches (state, offer, not_before);
+CREATE TABLE sendings (                -- vendors' batches, of several of ours each
+    id TEXT PRIMARY KEY,
+    provider TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('sending', 'sent', 'ended')),
+    began_at TEXT NOT NULL,            -- just before it was sent
+    count INTEGER NOT NULL,            -- of ours
+    vendor_id TEXT,                    -- what the vendor calls it, once that is known
+    owner TEXT                         -- who looks after it
+);
+CREATE TABLE artifacts (               -- what is long in Results, once for all that use it
+    id INTEGER PRIMARY KEY,
+    sha256 TEXT NOT NULL UNIQUE,       -- of the content
+    size INTEGER NOT NULL,             -- bytes
+    content BLOB NOT NULL
+);
+CREATE TABLE uses (
+    result_id TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    PRIMARY KEY (result_id, sha256)
+) WITHOUT ROWID;
+CREATE INDEX uses_by_artifact ON uses (sha256);
+CREATE TRIGGER result_deleted AFTER DELETE ON results BEGIN
+    DELETE FROM uses WHERE result_id = old.id;
+END;
+CREATE TRIGGER use_deleted AFTER DELETE ON uses BEGIN
+    DELETE FROM artifacts WHERE sha256 = old.sha256 AND NOT EXISTS (SELECT 1 FROM uses WHERE sha256 = old.sha256);
+END;
 """
 FORMATS = (FIRST, f"{SECOND}{limits.SCHEMA};")
 VERSION = len(FORMATS)
@@ -152,6 +182,10 @@ def _nano(text: str | None) -> int | None:
 
 
 def _statements(script: str) -> list[str]:
-    """`executescript` would commit what the caller has begun."""
-    lines = (line.partition("--")[0] for line in script.splitlines())
-    return [statement for statement in "\n".join(lines).split(";") if statement.strip()]
+    """Each ends with its line. `executescript` would commit what the caller has begun."""
+    found = [""]
+    for line in script.splitlines(keepends=True):
+        found[-1] += line.partition("--")[0]
+        if sqlite3.complete_statement(found[-1]):
+            found.append("")
+    return [statement for statement in found if statement.strip()]

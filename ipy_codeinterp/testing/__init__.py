@@ -1,5 +1,6 @@
 """For tests of one's own: the laws of a sandbox, and a provider that does what a script says and sends a bill."""
 
+from ipy_codeinterp.testing.batches import ScriptedBatches
 from ipy_codeinterp.testing.laws import Place, Places, Ran, SandboxLaws, Start, places_of
 from ipy_codeinterp.testing.provider import (
     Action,
@@ -26,6 +27,7 @@ __all__ = [
     "Reply",
     "Reset",
     "SandboxLaws",
+    "ScriptedBatches",
     "ScriptedProvider",
     "Stall",
     "Start",

@@ -18,7 +18,7 @@ from ipy_codeinterp.store.database import Database
 
 from .provider import Provider, hang_up, lab, refuses, runs, says
 
-SMALL = 130_000  # bytes a store may take: room for its tables and little else
+SMALL = 200_000  # bytes a store may take: room for its tables and little else
 MUCH = "x" * 200_000
 
 

@@ -113,7 +113,8 @@ def test_repeated(error: InterpError) -> None:
         pytest.param(Rejected("no", status=400), id="400"),
         pytest.param(QuotaExceeded("no credit", status=429), id="quota"),
         pytest.param(QuotaExceeded("no credit", status=429, should_retry=True, retry_after=1.0), id="quota, told to"),
-        pytest.param(BadReply("half a reply", may_have_run=True), id="a reply that broke off"),
+        pytest.param(BadReply("no reply at all"), id="not the format"),
+        pytest.param(BadReply("half", may_have_run=True, should_retry=False), id="a reply that broke off, told not to"),
         pytest.param(overloaded(should_retry=False), id="told not to"),
         pytest.param(NotAllowed("no"), id="not allowed"),
     ],
@@ -136,8 +137,9 @@ def test_never_repeated(error: InterpError) -> None:
         lambda: overloaded(status=504, may_have_run=True),
         lambda: overloaded(status=504, may_have_run=True, should_retry=True),
         lambda: GatewayLost("died"),
+        lambda: BadReply("half a reply", may_have_run=True),
     ],
-    ids=["lost", "504", "told to", "gateway"],
+    ids=["lost", "504", "told to", "gateway", "broke off"],
 )
 def test_may_have_run(make: Callable[[], InterpError]) -> None:
     """What may have run is repeated only where the user allows it to run twice (D18)."""

@@ -245,7 +245,7 @@ def test_closed(tmp_path: Path) -> None:
     async def main() -> None:
         async with lab(Provider(), tmp_path / "s.sqlite") as bench:
             await asyncio.gather(*[bench.run() for _ in range(5)])
-            sockets = list(bench.client.transport._http._sockets)
+            sockets = list(bench.client.transport.http._sockets)
             assert sockets
             await bench.client.close()
             assert all(sock.fileno() == -1 for sock in sockets)

@@ -156,6 +156,8 @@ def test_a_response_is_kept_unless_it_is_not_to_be(client: openai.OpenAI) -> Non
     kept, not_kept = (client.responses.create(**asks("print(1)"), store=store) for store in (True, False))
 
     assert client.responses.retrieve(kept.id).id == kept.id
+    (item,) = client.responses.input_items.list(kept.id)
+    assert item.content[0].text == fenced("print(1)")
     with pytest.raises(openai.BadRequestError):
         client.responses.cancel(kept.id)
     client.responses.delete(kept.id)

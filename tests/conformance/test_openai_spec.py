@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +14,10 @@ from ipy_codeinterp.dialects.extension import Ran
 from ipy_codeinterp.dialects.responses import requested, serving
 from ipy_codeinterp.execution import Display, Error, Stream
 
-SPEC = Path(__file__).parents[3] / "shared" / "spec" / "openai-openapi.json"
-pytestmark = [
-    pytest.mark.conformance,
-    pytest.mark.skipif(not SPEC.is_file(), reason=f"OpenAI's OpenAPI document is not at {SPEC}"),
-]
+from . import document
+from .document import needs_document
+
+pytestmark = [pytest.mark.conformance, needs_document]
 
 NULL_UNTIL_THE_END = "$.choices[0].finish_reason: None"  # as the SDK's type has it, and the document has not
 PNG = Display({"image/png": "aGk="})
@@ -28,23 +25,12 @@ RAN = Ran((Stream("stdout", "42\n"), PNG, Error("E", "e", ("Traceback", "E: e"))
 CITED = (serving.Cited("cfile_1", "x.txt", "/tmp/output/x.txt"),)
 
 
-@functools.cache
-def validator(name: str) -> Any:
-    """Of the schema called `name`."""
-    jsonschema, referencing = pytest.importorskip("jsonschema"), pytest.importorskip("referencing")
-    document = json.loads(SPEC.read_text())
-    resource = referencing.Resource.from_contents(document, referencing.jsonschema.DRAFT202012)
-    registry = referencing.Registry().with_resource("urn:openai", resource)
-    schema = {"$ref": f"urn:openai#/components/schemas/{name}"}
-    return jsonschema.Draft202012Validator(schema, registry=registry)
-
-
 def faults(name: str, body: object) -> list[str]:
     """What the document says against `body`; `usage` is null while a response is made, as recorded, not as written."""
     response = body.get("response") if isinstance(body, dict) else None
     if isinstance(body, dict) and response and response["usage"] is None:
         body = {**body, "response": {name: said for name, said in response.items() if name != "usage"}}
-    return [f"{error.json_path}: {error.message[:300]}" for error in validator(name).iter_errors(body)]
+    return document.faults(name, body)
 
 
 def envelope(**more: Any) -> serving.Envelope:

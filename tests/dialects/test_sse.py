@@ -7,21 +7,20 @@ import json
 import pytest
 
 from ipy_codeinterp.dialects import sse
+from ipy_codeinterp.dialects.lifting import loads
 
 SAMPLE = (
     b": a comment\n\n"
     b'event: ping\ndata: {"type": "ping"}\n\n'
     b'data: {"type": "a"}\r\n\r\n'
     b"id: 7\nretry: 10\ndata:no space\ndata:  two\ndata:\n\n\n\n"
-    b"event: nothing\n\n" + "data: \N{SNOWMAN}\N{GRINNING FACE}\u2028\r\x0b\n\n".encode() + b"data: \xff\n\n"
-    b"data: never ended\n"
+    b"event: nothing\n\n" + "data: \N{SNOWMAN}\N{GRINNING FACE}\u2028\r\x0b\n\n".encode() + b"data: never ended\n"
 )
 MEANT = [
     '{"type": "ping"}',
     '{"type": "a"}',
     "no space\n two\n",
     "\N{SNOWMAN}\N{GRINNING FACE}\u2028\r\x0b",
-    "\ufffd",
 ]
 
 
@@ -33,6 +32,13 @@ def parsed(*chunks: bytes) -> list[str]:
 def test_events() -> None:
     """The data of each complete event is given; comments, names and what has not ended are not."""
     assert parsed(SAMPLE) == MEANT
+
+
+@pytest.mark.parametrize("half", [b"\xff", b"\xe2\x98", b"\x98\x83"], ids=repr)
+def test_half_a_character(half: bytes) -> None:
+    """What is no text is none, and not some other text."""
+    with pytest.raises(UnicodeDecodeError):
+        parsed(b'data: "' + half + b'"\n\n')
 
 
 def test_every_cut() -> None:
@@ -58,7 +64,7 @@ def test_long_line(size: int) -> None:
 
     (found,) = parsed(*[line[at : at + size] for at in range(0, len(line), size)])
 
-    assert json.loads(found) == event
+    assert loads(found) == event
 
 
 @pytest.mark.parametrize("text", ["", "a\nb\r\nc\n\n", "\ud800", "\N{SNOWMAN}", "data: x\n\n"], ids=repr)

@@ -254,10 +254,10 @@ def test_cancel(connection: sqlite3.Connection) -> None:
     taken(connection)
 
     assert [batches.cancel(connection, id) for id in ("batch_1", "batch_2", "batch_2", "batch_3")] == [
-        False,
-        True,
-        False,
-        False,
+        None,
+        "cancelled",
+        None,
+        None,
     ]
     assert take(connection) is None
 

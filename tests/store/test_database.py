@@ -137,7 +137,7 @@ def test_nobody_waits(store: Database, path: Path) -> None:
 
 def test_full(path: Path) -> None:
     """A store that has reached its limit refuses with a way out, and takes again what still fits."""
-    with closing(Database(path, limit=100_000)) as store:
+    with closing(Database(path, limit=160_000)) as store:
         full = store.write(row("large", "x" * 200_000))
 
         with pytest.raises(StoreError, match="full") as caught:

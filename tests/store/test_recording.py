@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
+import os
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -236,10 +238,10 @@ def test_cut_off_while_writing(recording: Recording, monkeypatch: pytest.MonkeyP
     keep(recording, Execution("x"), printed("old"))
     before = files_of(recording)
 
-    def full(path: Path, content: bytes) -> int:
+    def full(*paths: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(StoreError, match="No space left") as caught:
         keep(again(recording), Execution("x"), printed("new"))
     monkeypatch.undo()
@@ -328,14 +330,12 @@ def test_packing(value: Any) -> None:
     """Whatever JSON holds comes back as it was, also where it looks like one of our forms."""
     kept: dict[str, bytes] = {}
 
-    def keep_it(content: bytes) -> str:
-        sha256 = hashlib.sha256(content).hexdigest()
-        kept[sha256] = content
-        return sha256
+    def keep_it(artifact: packing.Artifact) -> None:
+        kept[artifact.sha256] = b"".join(artifact.pieces())
 
     packed = json.loads(json.dumps(packing.packed(value, keep_it)))
 
-    assert packing.unpacked(packed, kept.__getitem__) == value
+    assert packing.unpacked(packed, lambda sha256, form: packing.text_of(io.BytesIO(kept[sha256]), form)) == value
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_packing(value: Any) -> None:
 def test_no_form(form: dict[str, Any]) -> None:
     """What is none of our forms is refused, and no file is read for it."""
 
-    def read(sha256: str) -> bytes:
+    def read(sha256: str, form: str) -> str:
         raise AssertionError("nothing may be read")
 
     with pytest.raises(ValueError, match="not a form"):

@@ -58,7 +58,7 @@ class Asked:
 
     `text` is that of the last user message, `all_text` of everything. `container` is the id of one to run in, `room`
     what a new one is to have, and `earlier` the containers that the context names, the latest last. Without
-    `container` and `room` there was no tool. `echoed` are the fields that a reply repeats.
+    `container` and `room` there was no tool. `echoed` are the fields that a reply repeats, `items` the input itself.
     """
 
     model: str
@@ -75,6 +75,7 @@ class Asked:
     with_outputs: bool
     wanted: Wanted
     echoed: Mapping[str, Any] = field(default_factory=dict)
+    items: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
 
     @property
     def has_tool(self) -> bool:
@@ -111,6 +112,7 @@ def decode_request(body: object) -> Asked:
         with_outputs=OUTPUTS in includes(body.get("include")),
         wanted=extension.decode(body.get(FIELD)),
         echoed=_echoed(body),
+        items=tuple(items),
     )
 
 

@@ -5,7 +5,7 @@ Source: the types of the `openai` SDK 3.54 and recorded exchanges with the live 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,8 +121,29 @@ def encode_output(envelope: Envelope, ran: Ran, cited: tuple[Cited, ...]) -> lis
 
 def without_outputs(response: Mapping[str, Any]) -> dict[str, Any]:
     """A reply as it is for whoever did not ask for outputs."""
-    items = [item | ({"outputs": None} if "outputs" in item else {}) for item in response["output"]]
-    return {**response, "output": items}
+    return {**response, "output": items_without_outputs(response["output"])}
+
+
+def items_without_outputs(items: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Calls whose outputs nobody asked for have none."""
+    return [{**item, "outputs": None} if item.get("type") == f"{TOOL}_call" else dict(item) for item in items]
+
+
+def encode_items(items: Iterable[Mapping[str, Any]], new_id: Callable[[str], str]) -> list[dict[str, Any]]:
+    """The input as it is kept: messages in their whole form, and an id on each item; `new_id` makes one of a prefix."""
+    return [_kept(item, new_id) for item in items]
+
+
+def _kept(item: Mapping[str, Any], new_id: Callable[[str], str]) -> dict[str, Any]:
+    said = item.get("id")
+    id = said if isinstance(said, str) and said else None
+    if item.get("type", "message") != "message":
+        return {**item, "id": id or new_id("item")}
+    content = item.get("content")
+    if isinstance(content, str):
+        kind = {"type": "output_text", "annotations": []} if item.get("role") == "assistant" else {"type": "input_text"}
+        content = [{**kind, "text": content}]
+    return {"status": "completed", **item, "id": id or new_id("msg"), "type": "message", "content": content}
 
 
 def _call(envelope: Envelope, status: str, code: str, outputs: list[Any] | None) -> dict[str, Any]:

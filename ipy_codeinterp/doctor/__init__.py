@@ -1,4 +1,8 @@
-"""What works on this machine, and what to do about what does not. Nothing here costs anything or leaves the machine."""
+"""What works on this machine, and what to do about what does not.
+
+Nothing here costs anything. Nothing leaves the machine but questions to providers that are enabled or named
+(`doctor.providers`), and, where it is asked for, one paid call to each (`doctor.live`).
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,12 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import ParamSpec
 
+from ipy_codeinterp import catalog, consent
+from ipy_codeinterp import settings as settings_files
+from ipy_codeinterp.doctor.finding import Finding
 from ipy_codeinterp.errors import InterpError, NoIsolation
 from ipy_codeinterp.execution import NOT_ISOLATED
 from ipy_codeinterp.languages import LANGUAGES, SYSTEM_PATH
@@ -20,36 +27,55 @@ from ipy_codeinterp.sandbox import environment, isolation, network
 from ipy_codeinterp.sandbox.scratch import Scratch
 from ipy_codeinterp.settings import Settings
 
-KEY_VARIABLES = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "HOLYSHEEP_API_KEY")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at. `ok` is None for what is neither right nor wrong; `remedy` says what to do."""
-
-    name: str
-    ok: bool | None
-    found: str
-    remedy: str = ""
-
-    def as_json(self) -> dict[str, object]:
-        return asdict(self)
-
-
+P = ParamSpec("P")
 Check = Callable[[Settings], Iterator[Finding]]
 
 
-def examine(settings: Settings) -> list[Finding]:
-    """Every finding, in the order of CHECKS; a check that fails is a finding too."""
-    findings = []
-    for check in CHECKS:
-        try:
-            findings += list(check(settings))
-        except NoIsolation as error:
-            findings.append(Finding("isolation", False, str(error), error.hint))
-        except (InterpError, OSError) as error:
-            findings.append(Finding(check.__name__.lstrip("_"), False, str(error), getattr(error, "hint", "")))
+def examine(
+    settings: Settings,
+    named: Sequence[str] = (),
+    *,
+    live: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+    environ: Mapping[str, str] = os.environ,
+) -> list[Finding]:
+    """Every finding, of this machine in the order of CHECKS, then of the providers; a check that fails is one too.
+
+    `named` providers are looked at beside the enabled ones. With `live` each runs a line of code, which is paid for:
+    `tell` hears first what it may cost. Raises `UnknownName` for a provider that nobody knows.
+    """
+    from ipy_codeinterp.doctor import providers
+
+    chosen = providers.chosen(settings, named, environ)
+    findings = [finding for check in CHECKS for finding in _tried(check.__name__.lstrip("_"), check, settings)]
+    if not chosen:
+        return [*findings, Finding("providers", None, providers.QUIET)]
+    for name in chosen:
+        own = _tried(name, providers.check, name, settings, environ, providers.today_utc())
+        findings += own
+        if live and all(finding.ok is not False for finding in own):
+            findings += _tried(name, _live, name, settings, environ, tell)
     return findings
+
+
+def _tried(name: str, check: Callable[P, Iterable[Finding]], *of: P.args, **how: P.kwargs) -> list[Finding]:
+    """What it finds, or what it failed with."""
+    try:
+        return list(check(*of, **how))
+    except NoIsolation as error:
+        return [Finding("isolation", False, str(error), error.hint)]
+    except (InterpError, OSError) as error:
+        return [Finding(name, False, str(error), getattr(error, "hint", ""))]
+
+
+def _live(name: str, settings: Settings, environ: Mapping[str, str], tell: Callable[[str], None]) -> Iterator[Finding]:
+    from ipy_codeinterp.doctor import live, providers
+
+    found = consent.provider(name, settings)
+    if not (offers := providers.models(found, settings, environ)):
+        yield Finding(f"{name} live", None, "no model of it is known", f"set model to NAME@{name}")
+    for offer in offers[:1]:
+        yield live.ask(settings, offer, tell)
 
 
 def report(findings: Sequence[Finding]) -> str:
@@ -163,10 +189,18 @@ def _store(settings: Settings) -> Iterator[Finding]:
     yield Finding("journal", ok, str(folder), "" if ok else "set IPY_CODEINTERP_DATA_DIR to a folder you can write")
 
 
-def _keys(_: Settings) -> Iterator[Finding]:
-    there = [name for name in KEY_VARIABLES if os.environ.get(name)]
-    found = f"{', '.join(there)} set, not used: code runs on this machine only" if there else "none set, none needed"
-    yield Finding("keys", None, found)
+def _keys(settings: Settings) -> Iterator[Finding]:
+    """Which variables hold one; never what is in them."""
+    variables = [name for provider in catalog.providers().values() for name in provider.keys]
+    there = [name for name in dict.fromkeys([*variables, settings.key_variable]) if name and os.environ.get(name)]
+    used = "each is sent to its own provider alone, once that is enabled or named"
+    yield Finding("keys", None, f"{', '.join(there)} set; {used}" if there else "none set, none needed here")
+
+
+def _files(_: Settings) -> Iterator[Finding]:
+    """What a project's file asks for, and may not."""
+    for line in settings_files.read().refused:
+        yield Finding("settings", False, line, "put it into your own config.toml, if you want it (docs/settings.md)")
 
 
 # To add a check, add a function that yields findings.
@@ -180,6 +214,7 @@ CHECKS: tuple[Check, ...] = (
     _gateway,
     _store,
     _keys,
+    _files,
 )
 
 
