@@ -7,6 +7,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from ipy_codeinterp.errors import InterpError, StoreError
 from ipy_codeinterp.store import ledger, retention, schema
 
 MOST_TOGETHER = 200
+BUSY = 10.0  # seconds that another process may hold the file
 Work = Callable[[sqlite3.Connection], None]
 T = TypeVar("T")
 # Who hands in work is told its answer, or why there is none: on the writing thread, so it must be quick.
@@ -172,10 +174,10 @@ def connect(path: Path, *, limit: int) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
     try:
         _check_version(connection, path)  # before anything is changed
-        connection.execute("PRAGMA journal_mode = WAL")
+        _log_ahead(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         page_size = connection.execute("PRAGMA page_size").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {max(limit // page_size, 1)}")
@@ -184,6 +186,19 @@ def connect(path: Path, *, limit: int) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    """Where several open a new file at once, one changes its mode; SQLite sends the others away and does not wait."""
+    until = time.monotonic() + BUSY
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+        time.sleep(0.01)
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

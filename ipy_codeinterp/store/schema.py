@@ -105,6 +105,26 @@ CREATE TABLE months (                  -- what is left of attempts that were del
 CREATE TABLE batches (                 -- executions that were put aside
     id TEXT PRIMARY KEY,
     created_at TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'running', 'done', 'failed', 'cancelled')),
+    execution TEXT NOT NULL,           -- JSON
+    offer TEXT NOT NULL,               -- as asked
+    terms TEXT NOT NULL,               -- JSON
+    tries INTEGER NOT NULL,
+    not_before TEXT NOT NULL,
+    error TEXT,                        -- the last one
+    run_id TEXT,                       -- of the last run, and of its Result
+    owner TEXT,                        -- who has taken it
+    spent INTEGER NOT NULL,            -- what runs without a Result may have cost
+    notebook TEXT
+);
+CREATE INDEX batches_by_state ON batches (state, offer, not_before);
+"""
+THIRD = """
+ALTER TABLE batches RENAME TO batches_2;
+DROP INDEX batches_by_state;
+CREATE TABLE batches (                 -- executions that were put aside
+    id TEXT PRIMARY KEY,
+    created_at TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN
         ('waiting', 'running', 'sent', 'cancelling', 'done', 'failed', 'expired', 'cancelled')),
     execution TEXT NOT NULL,           -- JSON
@@ -120,6 +140,8 @@ CREATE TABLE batches (                 -- executions that were put aside
     by_vendor INTEGER NOT NULL,        -- whether it goes to its vendor's own batches
     sending TEXT                       -- with which it went there
 );
+INSERT INTO batches SELECT *, 0, NULL FROM batches_2;
+DROP TABLE batches_2;
 CREATE INDEX batches_by_state ON batches (state, offer, not_before);
 CREATE TABLE sendings (                -- vendors' batches, of several of ours each
     id TEXT PRIMARY KEY,
@@ -149,7 +171,7 @@ CREATE TRIGGER use_deleted AFTER DELETE ON uses BEGIN
     DELETE FROM artifacts WHERE sha256 = old.sha256 AND NOT EXISTS (SELECT 1 FROM uses WHERE sha256 = old.sha256);
 END;
 """
-FORMATS = (FIRST, f"{SECOND}{limits.SCHEMA};")
+FORMATS = (FIRST, f"{SECOND}{limits.SCHEMA};", THIRD)
 VERSION = len(FORMATS)
 
 

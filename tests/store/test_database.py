@@ -247,6 +247,22 @@ def test_an_earlier_format(path: Path) -> None:
         assert kept.execute("SELECT billed FROM attempts").fetchall() == [("0.000000001",)]
 
 
+def test_the_format_before(path: Path) -> None:
+    """What waited in a file of the second format still waits in one of today's, for a run from here."""
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        old.executescript("".join(schema.FORMATS[:2]).replace("nano(", "abs(") + "PRAGMA user_version = 2;")
+        old.execute(
+            "INSERT INTO batches VALUES ('batch_1', '2026-01-01', 'waiting', '{}', 'claude@local', '{}', 0, '2026',"
+            " NULL, NULL, NULL, 5, 'a.ipynb')"
+        )
+
+    with closing(database.connect(path, limit=1 << 20)) as new:
+        assert schema.version_of(new) == schema.VERSION
+        found = new.execute("SELECT id, state, spent, notebook, by_vendor, sending FROM batches").fetchall()
+        assert found == [("batch_1", "waiting", 5, "a.ipynb", 0, None)]
+
+
 def test_damaged(path: Path) -> None:
     """A file that is no database is left as it is, with a way out."""
     path.parent.mkdir()
