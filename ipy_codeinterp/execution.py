@@ -337,6 +337,17 @@ class Result:
         return "".join(part.text for part in self.parts if isinstance(part, Text))
 
     @property
+    def tokens_outside_code(self) -> int | None:
+        """Output tokens for words and reasoning: what is left beside the code, whose characters are counted as 1/4.
+
+        None where the provider did not say, or no model spoke.
+        """
+        if self.usage.output_tokens is None or self.stop is None:
+            return None
+        code = sum(-(-len(step.code) // 4) for step in self.steps)
+        return max(self.usage.output_tokens - code, 0)
+
+    @property
     def images(self) -> tuple[Display, ...]:
         return tuple(o for o in self.outputs if isinstance(o, Display) and _has_image(o))
 

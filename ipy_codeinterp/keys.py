@@ -96,9 +96,10 @@ def from_keyring(variable: str) -> str | None:
     try:
         import keyring
 
-        return keyring.get_password(SERVICE, variable)
+        found: str | None = keyring.get_password(SERVICE, variable)
     except Exception:  # its backends raise what they like: a keyring that does not answer has no key
         return None
+    return found
 
 
 def find(provider: Holder, environ: Mapping[str, str], ring: Callable[[str], str | None] = from_keyring) -> Key | None:

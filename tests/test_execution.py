@@ -21,6 +21,7 @@ from ipy_codeinterp.execution import (
     Stream,
     Text,
     Timings,
+    Usage,
 )
 
 ANOTHER: dict[str, Any] = {
@@ -164,3 +165,13 @@ def test_repr_says_what_matters() -> None:
 
     said = "error, claude@local, time limit, ValueError, 0.500 s, stdout 4 characters, 1 image(s), not isolated"
     assert shown == f"Result({said})"
+
+
+def test_tokens_outside_code() -> None:
+    """A Result says what a model spent on anything but code; where no model spoke, nothing is said."""
+    asked = Result("run_1", (Text("so"), Step("x" * 8)), usage=Usage(5, 100, reasoning_tokens=60), stop="end")
+
+    assert asked.tokens_outside_code == 98
+    assert dataclasses.replace(asked, usage=Usage(5, 1)).tokens_outside_code == 0
+    assert dataclasses.replace(asked, usage=Usage()).tokens_outside_code is None
+    assert dataclasses.replace(asked, stop=None).tokens_outside_code is None

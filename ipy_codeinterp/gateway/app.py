@@ -148,5 +148,6 @@ async def ready(request: web.Request) -> web.Response:
     found = await sandbox.ready()
     pool = found.pool
     facts = {"isolation": pool.isolation, "zygote": pool.forks, "warm": pool.warm, "kept": len(pool.kept)}
+    facts |= {"runs": pool.runs}
     facts |= {"python": found.environment.version}
     return web.json_response({"ready": True, **facts})

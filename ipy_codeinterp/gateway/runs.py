@@ -132,7 +132,9 @@ class Passage:
                 if isinstance(event, Verdict):
                     self._end(event)
                     return
-                if not isinstance(event, Begun):
+                if isinstance(event, Begun):
+                    self._pool.runs += 1
+                else:
                     self._collector.feed(event)
                 if isinstance(event, Display):
                     self._keep_figure(event)

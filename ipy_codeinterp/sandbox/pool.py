@@ -53,6 +53,7 @@ class Pool:
         self._closings: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
+        self.runs = 0  # that have begun
 
     def open(self) -> None:
         """Begin to warm the first containers."""

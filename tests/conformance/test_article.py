@@ -9,6 +9,7 @@ import asyncio
 import json
 import sys
 import types
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,13 @@ def gateway(cache_dir: Path, clean_environment: dict[str, str]) -> Iterator[Serv
         yield running
 
 
+def runs(gateway: Served) -> int:
+    """How many runs the gateway counts that have begun in its sandbox."""
+    asked = urllib.request.Request(f"{gateway.base_url}/health/ready?wait=1", headers={"x-api-key": gateway.token})
+    with urllib.request.urlopen(asked) as reply:
+        return int(json.load(reply)["runs"])
+
+
 def test_twenty_calls(gateway: Served) -> None:
     """Twenty calls, two models in turn, are twenty runs in the sandbox: each prints both lines, and has its usage."""
 
@@ -77,12 +85,15 @@ def test_twenty_calls(gateway: Served) -> None:
             async with found.HolySheepClient(gateway.token) as client:
                 return await asyncio.gather(*[client.execute_code(code(), model) for model in models]), tap
 
+    before = runs(gateway)
     results, tap = asyncio.run(main())
 
     assert [result.error_message for result in results] == [None] * CALLS
     assert {result.provider.value for result in results} == {"gpt-4.1", "claude-sonnet-4-5"}
     assert all(result.success and result.input_tokens > 0 and result.output_tokens > 0 for result in results)
     assert all(result.total_cost_cents > 0 for result in results)
+
+    assert runs(gateway) == before + CALLS
 
     replies = [json.loads(exchange.answer) for exchange in tap.seen]
     assert len({reply["id"] for reply in replies}) == CALLS
