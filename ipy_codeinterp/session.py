@@ -17,13 +17,13 @@ from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from ipy_codeinterp import asked, attachments, batch, catalog, consent, keys, registry, settings
+from ipy_codeinterp import asked, attachments, batch, registry, settings
 from ipy_codeinterp.batch import Batches, Courier, Trickle
 from ipy_codeinterp.batch.courier import DEFAULT_TIMES
 from ipy_codeinterp.bridge import Bridge, Emit
-from ipy_codeinterp.catalog import LOCAL, Offer, warning_of
+from ipy_codeinterp.catalog import Offer
 from ipy_codeinterp.errors import (
     Batched,
     InterpError,
@@ -36,6 +36,7 @@ from ipy_codeinterp.errors import (
 from ipy_codeinterp.execution import NOT_ISOLATED, ContainerState, Event, Execution, File, Kind, Notice, Result
 from ipy_codeinterp.gateway.process import GatewayProcess
 from ipy_codeinterp.many import Progress, run_all
+from ipy_codeinterp.providers import Provider, Providers, learn_keys
 from ipy_codeinterp.settings import BATCH, Settings
 from ipy_codeinterp.store import batches, database, journal, place, stats
 from ipy_codeinterp.store.batches import Batch, Terms
@@ -48,24 +49,10 @@ if TYPE_CHECKING:  # aiohttp costs more to import than everything else here: onl
     from ipy_codeinterp.client import Client, Ids
     from ipy_codeinterp.client.http import Endpoint
     from ipy_codeinterp.client.replay import Recorder
-    from ipy_codeinterp.client.route import Rules
     from ipy_codeinterp.client.vendor_batches import VendorBatches
 
 
 T = TypeVar("T")
-BATCH_FORMAT = "messages"  # the only one of whose batches it is known that code runs in them
-
-
-class Provider(Protocol):
-    """Somebody who runs code for us: what it is called, its offers by model, and where it listens."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def offers(self) -> Mapping[str, Offer]: ...
-
-    def endpoint(self) -> Endpoint: ...
 
 
 class Session:
@@ -77,7 +64,7 @@ class Session:
 
     def __init__(self, base: Settings | None = None, *, providers: Iterable[Provider] = (), **changes: Any) -> None:
         self.settings = (base or settings.load()).changed(**changes)
-        self._providers = {provider.name: provider for provider in providers}
+        self._providers = Providers(providers, lambda: self.settings, self._local)
         self.meter = Meter()
         self.notebook: str | None = None  # whose calls these are, for the ledger
         self._name = f"ses_{secrets.token_hex(8)}"
@@ -93,13 +80,10 @@ class Session:
         workers = (self._trickle, self._courier)
         self.batches = Batches(self._database, self.in_background, workers, self._is_known)
         self._background: set[Future[Any]] = set()
-        self._endpoints: dict[str, Endpoint] = {}  # of providers in the catalog, by name
-        self._offers: tuple[Settings, dict[str, Offer]] = (self.settings, {})  # by the name that asks for them
-        self._told: set[str] = set()  # offers of which it was said that they are elsewhere
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._closed = False
-        _learn_keys(self.settings)
+        learn_keys(self.settings)
         _open_sessions.add(self)
         atexit.register(self.close)
 
@@ -147,7 +131,7 @@ class Session:
         if self.is_replay:
             return await self._replay(execution, emit or _ignore)
         terms = Terms(_money(max_cost), labels or {}, _policy(policy), critical, cache)
-        offer, id = self._offer(execution.model or self.settings.model), batch.new_run_id()
+        offer, id = self._providers.offer(execution.model or self.settings.model), batch.new_run_id()
         try:
             return await self._executed(execution, offer, terms, emit or _ignore, id)
         except InterpError as error:
@@ -157,7 +141,7 @@ class Session:
 
     async def _executed(self, execution: Execution, offer: Offer, terms: Terms, emit: Emit, id: str) -> Result:
         asked.check_can(execution, offer)
-        for notice in self._first_words(offer):
+        for notice in self._providers.first_words(offer):
             await emit(Notice(notice))
         async with self._client() as client:
             return await client.execute(
@@ -196,9 +180,9 @@ class Session:
             raise NotAllowed("a replay runs nothing, also not later", hint="unset IPY_CODEINTERP_REPLAY")
         execution = self.execution(code, **how)
         terms = Terms(_money(max_cost), labels or {}, _policy(policy), critical, cache)
-        offer = self._offer(execution.model or self.settings.model)
+        offer = self._providers.offer(execution.model or self.settings.model)
         asked.check_can(execution, offer)
-        by_vendor = self._has_batches(offer)
+        by_vendor = self._goes_to_its_vendor(offer)
         self._check_affordable(execution, _in_batches(offer) if by_vendor else offer, terms, is_pinned=by_vendor)
         return self.batches.put(batch.new_batch(execution, str(offer), terms, self.notebook, by_vendor=by_vendor))
 
@@ -209,7 +193,7 @@ class Session:
             return f"{id} is put aside"
         from ipy_codeinterp.client.chain import Run
 
-        offer = self._offer(found.offer)
+        offer = self._providers.offer(found.offer)
         worst = (each.at_most(Run(found.execution, each, _ignore).worst_case) for each in (_in_batches(offer), offer))
         half, whole = ("an unknown amount" if amount is None else f"${amount:.4f}" for amount in worst)
         return f"{id} is put aside for {offer.provider}'s batches, for at most {half} (at once: {whole}), within a day"
@@ -328,7 +312,7 @@ class Session:
 
         Raises `UnknownName` with the nearest one, and `NotAllowed` for a provider that is not here.
         """
-        return self._offer(name or self.settings.model)
+        return self._providers.offer(name or self.settings.model)
 
     def in_background(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Begin `work` on this session's own loop; it is cut short when the session closes."""
@@ -465,14 +449,14 @@ class Session:
             if self.recording and not self._recorder:
                 self._recorder = Recorder(self.recording, self.settings.record_runs == "missing")
         return Client(
-            self._endpoint,
+            self._providers.endpoint,
             self._database,
             self._settled,
             self._ids,
             Policies(
                 retry=RetryPolicy(attempts=self.settings.attempts, may_run_twice=self.settings.may_run_twice),
                 sharing=Sharing("off" if is_live else self.settings.cache, self.settings.cache_days),
-                rules=self._rules,
+                rules=self._providers.rules,
                 funds=lambda: Funds(self.settings.budget, self.settings.budget_day),
                 origin=lambda: Origin(self._name, self.notebook),
                 recorder=self._recorder,
@@ -498,7 +482,7 @@ class Session:
         async def turn(execution: Execution, *, emit: Emit, cache: bool, **how: Any) -> Result:
             labels, policy, critical = how.get("labels") or {}, _policy(how.get("policy")), how.get("critical", False)
             terms = Terms(how["max_cost"], labels, policy, critical, cache)
-            offer = self._offer(execution.model or self.settings.model)
+            offer = self._providers.offer(execution.model or self.settings.model)
             return await self._executed(execution, offer, terms, emit, batch.new_run_id())
 
         return Ways(as_execution, self.execute, turn, keep, self._longest, self._is_one_by_one, terms)
@@ -525,55 +509,14 @@ class Session:
         if self._closed:
             raise SandboxError("this session is closed", hint="open another: Session()")
 
-    async def _endpoint(self, provider: str) -> Endpoint:
+    async def _local(self) -> Endpoint:
+        """The gateway on this machine, which is started where it is not."""
         from ipy_codeinterp.client.http import Endpoint
 
-        if provider in self._providers:
-            return self._providers[provider].endpoint()
-        if provider != LOCAL:
-            self._endpoints[provider] = self._endpoints.get(provider) or remote(provider, self.settings)
-            return self._endpoints[provider]
         address = self._gateway.known_address
         if address is None:
             address = await asyncio.to_thread(self._gateway.address)
         return Endpoint(address.base_url, address.token, lambda: self._gateway.is_alive)
-
-    def _offer(self, name: str) -> Offer:
-        """Found once for each state of the settings: a map of thousands asks for one name."""
-        known, offers = self._offers
-        if known is not self.settings:
-            self._offers = known, offers = self.settings, {}
-        if name not in offers:
-            offers[name] = self._found(name)
-        return offers[name]
-
-    def _found(self, name: str) -> Offer:
-        model, _, provider = name.partition("@")
-        if provider in self._providers:
-            found = registry.find("model", model, self._providers[provider].offers)
-            consent.check(found, self.settings)
-            return found
-        return consent.resolve(name, self.settings)
-
-    def _first_words(self, offer: Offer) -> list[str]:
-        """What is said before the first call of a session that leaves this machine."""
-        if offer.is_local or str(offer) in self._told:
-            return []
-        self._told.add(str(offer))
-        words = (consent.first_call_notice(offer, self.settings), warning_of(offer, datetime.now(UTC).date()))
-        return [each for each in words if each]
-
-    def _rules(self) -> Rules:
-        """How the router chooses. Fallbacks that may not be asked do not stop the one that is."""
-        from ipy_codeinterp.client.route import Rules
-
-        others, refused = [], {}
-        for name in self.settings.fallback:
-            try:
-                others += [self._offer(name)] if name != BATCH else []
-            except NotAllowed as error:
-                refused[name] = str(error)
-        return Rules(self.settings.policy, tuple(others), refused)
 
     # --- the batch ---
 
@@ -592,7 +535,7 @@ class Session:
             self._vendor_batches,
             batches.owner(self._name),
             is_known=self._is_known,
-            is_here=self._is_here,
+            is_here=lambda name: not self.is_replay and self._providers.is_here(name),
             budgets=self._budgets,
             settled=self._settled,
             times=self.batch_times,
@@ -605,38 +548,21 @@ class Session:
         loop = asyncio.get_running_loop()
         client = self._clients[loop] = self._clients.get(loop) or self._new_client()
         origin = lambda: Origin(self._name, self.notebook)  # noqa: E731 - of the time when it is asked
-        return VendorBatches(client.transport, client.ids, client.go_on, self._offer, origin)
+        return VendorBatches(client.transport, client.ids, client.go_on, self._providers.offer, origin)
 
     def _budgets(self, attempt: Attempt) -> Budgets:
         from ipy_codeinterp.client.account import Funds
 
         return Funds(self.settings.budget, self.settings.budget_day).budgets(attempt)
 
-    def _has_batches(self, offer: Offer) -> bool:
-        """Whether what is put aside for `offer` goes to its vendor's own batches."""
-        if self.settings.batches == "own" or offer.is_local or offer.batch_price is None or self.recording:
-            return False  # what is recorded has to pass here
-        if offer.provider in self._providers:
-            endpoint = self._providers[offer.provider].endpoint()
-            return endpoint.format == BATCH_FORMAT and not endpoint.ours
-        return consent.provider(offer.provider, self.settings).dialect == BATCH_FORMAT
-
-    def _is_here(self, provider: str) -> bool:
-        """Whether a provider can be asked about what it has."""
-        if self.is_replay or (self.settings.allow is not None and provider not in self.settings.allow):
-            return False
-        if provider in self._providers:
-            return True
-        try:
-            found = consent.provider(provider, self.settings)
-            return not found.key_needed or keys.find(found, os.environ) is not None
-        except InterpError:
-            return False
+    def _goes_to_its_vendor(self, offer: Offer) -> bool:
+        """Whether what is put aside goes to the vendor's own batches; what is recorded has to pass here."""
+        return self.settings.batches != "own" and not self.recording and self._providers.has_batches(offer)
 
     async def _run_batch(self, taken: Batch) -> Result:
         assert taken.run_id is not None
         await asyncio.to_thread(asked.check_unchanged, taken.execution)
-        most, offer = taken.terms.max_cost, self._offer(taken.offer)
+        most, offer = taken.terms.max_cost, self._providers.offer(taken.offer)
         terms = replace(taken.terms, max_cost=None if most is None else most - taken.spent)
         self._check_affordable(taken.execution, offer, terms)
         return await self._executed(taken.execution, offer, terms, _ignore, taken.run_id)
@@ -655,7 +581,7 @@ class Session:
 
         What `is_pinned` is asked of no other offer.
         """
-        if terms.max_cost is None or (self._rules().others and not is_pinned):
+        if terms.max_cost is None or (self._providers.rules().others and not is_pinned):
             return
         from ipy_codeinterp.client.chain import Run
 
@@ -667,10 +593,7 @@ class Session:
             )
 
     def _is_known(self, offer: str) -> bool:
-        try:
-            return not self.is_replay and bool(self._offer(offer))
-        except InterpError:
-            return False
+        return not self.is_replay and self._providers.is_known(offer)
 
     def _settled(self, attempt: Attempt) -> None:
         with self._lock:
@@ -712,31 +635,11 @@ def _store(settings: Settings) -> Database:
     return Database(where.path, limit=settings.data_limit << 20, kept=kept, notice=where.notice)
 
 
-def _learn_keys(known: Settings) -> None:
-    """From now on every key in the environment is masked, whether it is ever used or not."""
-    names = [known.key_variable] if known.key_variable else []
-    with contextlib.suppress(InvalidInput):  # a file of the catalog is wrong: who asks for an offer is told so
-        names += [name for provider in catalog.providers().values() for name in provider.keys]
-    keys.learn(os.environ, names)
-
-
 def _money(said: Decimal | float | None) -> Decimal | None:
     try:
         return settings.money(said)
     except ValueError as error:
         raise InvalidInput(f"max_cost = {said!r}: {error}", hint="use a number of US dollars") from None
-
-
-def remote(provider: str, known: Settings) -> Endpoint:
-    """Where a provider of the catalog is, with its key. Raises `NotAllowed` for a key that no request could carry."""
-    from ipy_codeinterp.client.http import SILENCE, Endpoint
-
-    found = consent.provider(provider, known)
-    key = keys.find(found, os.environ)
-    opens = key.header_for(found.base_url) if key else {}
-    return Endpoint(
-        found.base_url, "", ours=False, format=found.dialect, provider=provider, auth=opens, silence=SILENCE
-    )
 
 
 _open_sessions: weakref.WeakSet[Session] = weakref.WeakSet()

@@ -23,7 +23,7 @@ from ipy_codeinterp import Session, catalog, config_files, consent, doctor, keys
 from ipy_codeinterp import __main__ as shell
 from ipy_codeinterp.doctor import providers
 from ipy_codeinterp.errors import InterpError, NotAllowed
-from ipy_codeinterp.session import remote
+from ipy_codeinterp.providers import remote
 from ipy_codeinterp.settings import Settings
 
 from .conformance.served import served

@@ -439,7 +439,7 @@ class Aimed(Session):
         super().__init__(warm="never")
         self.endpoint = endpoint
 
-    async def _endpoint(self, provider: str) -> Endpoint:
+    async def _local(self) -> Endpoint:
         return self.endpoint
 
 
