@@ -20,8 +20,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ipy_codeinterp import asked, attachments, batch, registry, settings
-from ipy_codeinterp.batch import Batches, Courier, Trickle
-from ipy_codeinterp.batch.courier import DEFAULT_TIMES
+from ipy_codeinterp.batch import Batches, Trickle
 from ipy_codeinterp.bridge import Bridge, Emit
 from ipy_codeinterp.catalog import Offer
 from ipy_codeinterp.errors import (
@@ -46,6 +45,7 @@ from ipy_codeinterp.store.recording import Recording
 from ipy_codeinterp.together import Ways, run_together
 
 if TYPE_CHECKING:  # aiohttp costs more to import than everything else here: only the first run pays for it
+    from ipy_codeinterp.batch.courier import Courier, Times
     from ipy_codeinterp.client import Client, Ids
     from ipy_codeinterp.client.http import Endpoint
     from ipy_codeinterp.client.replay import Recorder
@@ -76,7 +76,7 @@ class Session:
         self._recorder: Recorder | None = None
         self._clients: dict[object, Client] = {}  # by loop
         self._ids: Ids | None = None
-        self.batch_times = DEFAULT_TIMES  # of vendors' own batches
+        self.batch_times: Times | None = None  # of vendors' own batches; None are the usual ones
         workers = (self._trickle, self._courier)
         self.batches = Batches(self._database, self.in_background, workers, self._is_known)
         self._background: set[Future[Any]] = set()
@@ -530,6 +530,8 @@ class Session:
         )
 
     def _courier(self) -> Courier:
+        from ipy_codeinterp.batch.courier import DEFAULT_TIMES, Courier
+
         return Courier(
             self._database,
             self._vendor_batches,
@@ -538,7 +540,7 @@ class Session:
             is_here=lambda name: not self.is_replay and self._providers.is_here(name),
             budgets=self._budgets,
             settled=self._settled,
-            times=self.batch_times,
+            times=self.batch_times or DEFAULT_TIMES,
         )
 
     def _vendor_batches(self) -> VendorBatches:

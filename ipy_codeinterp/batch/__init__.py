@@ -18,7 +18,6 @@ from typing import Any
 
 from ipy_codeinterp import registry
 from ipy_codeinterp.batch.background import Background, Worker
-from ipy_codeinterp.batch.courier import Courier
 from ipy_codeinterp.batch.trickle import Trickle, is_for_later, new_run_id
 from ipy_codeinterp.errors import BatchCancelled, Batched, BatchEnded, BatchExpired, BatchFailed, InvalidInput
 from ipy_codeinterp.execution import Execution, Result
@@ -29,7 +28,6 @@ __all__ = [
     "GRACE",
     "ONLY_WAITING",
     "Batches",
-    "Courier",
     "Trickle",
     "cancelled",
     "check",
