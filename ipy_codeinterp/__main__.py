@@ -81,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
         "--allow-mount", type=Path, action="append", metavar="DIR", help="let requests mount this folder, read-only"
     )
     gateway.add_argument("--allow-network", action="store_true", help="let requests speak to public addresses")
+    gateway.add_argument("--rpm", type=int, metavar="N", help="refuse more than N requests a minute, as vendors do")
     gateway.add_argument("--owner-fd", type=int, metavar="FD", help="end when the process of this pidfd ends")
     _add_isolation(gateway)
     gateway.set_defaults(verb=_gateway)
@@ -215,6 +216,12 @@ def _tell_end(result: Result) -> int:
     return {"ok": OK, "error": CODE_RAISED}.get(result.outcome, LIMIT_OR_CRASH)
 
 
+def _least_one(rpm: int | None) -> int | None:
+    if rpm is not None and rpm < 1:
+        raise InvalidInput(f"--rpm {rpm} lets nothing through", hint="use 1 or more, or leave it out")
+    return rpm
+
+
 def _gateway(options: argparse.Namespace) -> int:
     from ipy_codeinterp.gateway import serve
 
@@ -230,6 +237,7 @@ def _gateway(options: argparse.Namespace) -> int:
             owner_fd=options.owner_fd,
             mountable=tuple(options.allow_mount or known.mounts),
             network=options.allow_network or known.network,
+            rpm=_least_one(options.rpm),
         )
     )
 

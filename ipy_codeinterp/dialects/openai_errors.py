@@ -14,11 +14,11 @@ from ipy_codeinterp.errors import Rejected
 KINDS = {
     401: "invalid_request_error",
     403: "permission_error",
-    429: "rate_limit_error",
+    429: "requests",
     500: "server_error",
     503: "server_error",
 }
-CODES = {401: "invalid_api_key", 503: "server_overloaded"}
+CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded", 503: "server_overloaded"}
 
 
 class Invalid(Rejected):

@@ -26,11 +26,13 @@ from ipy_codeinterp.gateway import (
     messages,
     models,
     openai_containers,
+    rates,
     responses,
     shapes,
 )
 from ipy_codeinterp.gateway.answers import ANSWERS, Answers
 from ipy_codeinterp.gateway.files import FILES, Files
+from ipy_codeinterp.gateway.rates import RATE, Rate, limited
 from ipy_codeinterp.gateway.rooms import CONTAINERS, Containers
 from ipy_codeinterp.gateway.sandbox import SANDBOX, Sandbox
 
@@ -43,9 +45,11 @@ OPEN_PATHS = ("/health",)
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
-def make(sandbox: Sandbox, token: str) -> web.Application:
-    """The application around `sandbox`, for whoever has `token`."""
-    app = web.Application(client_max_size=messages.MOST_BODY, middlewares=[with_errors, guarded])
+def make(sandbox: Sandbox, token: str, rpm: int | None = None) -> web.Application:
+    """The application around `sandbox`, for whoever has `token`, who may ask `rpm` times a minute."""
+    app = web.Application(client_max_size=messages.MOST_BODY, middlewares=[with_errors, guarded, limited])
+    if rpm:
+        app[RATE] = Rate(rpm)
     app[TOKEN], app[SANDBOX], app[FILES] = token, sandbox, Files()
     app[CONTAINERS], app[ANSWERS] = Containers(app[FILES]), Answers()
     app.router.add_get("/health", health)
@@ -133,7 +137,7 @@ def _refusal(request: web.Request, error: InterpError, request_id: str) -> web.R
 async def _name_response(request: web.Request, response: web.StreamResponse) -> None:
     """Every response says which request it answers, as the vendors' do."""
     if ID in request:
-        response.headers.update(shapes.ids(request, request[ID]))
+        response.headers.update(shapes.ids(request, request[ID]) | rates.headers(request))
 
 
 async def health(_: web.Request) -> web.Response:

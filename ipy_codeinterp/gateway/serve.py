@@ -36,6 +36,7 @@ class Options:
     pool_size: int = pool.SIZE
     mountable: tuple[Path, ...] = ()
     network: bool = False
+    rpm: int | None = None
 
 
 def main(options: Options, out: TextIO = sys.stdout) -> int:
@@ -57,7 +58,9 @@ async def serve(options: Options, out: TextIO) -> None:
     )
     stopped = _stop_event(options.owner_fd)
     # handler_cancellation: a client that hangs up ends its run
-    runner = web.AppRunner(app.make(sandbox, token), handler_cancellation=True, access_log=None, shutdown_timeout=0.5)
+    runner = web.AppRunner(
+        app.make(sandbox, token, options.rpm), handler_cancellation=True, access_log=None, shutdown_timeout=0.5
+    )
     await runner.setup()
     try:
         site = web.TCPSite(runner, HOST, options.port, reuse_address=True)

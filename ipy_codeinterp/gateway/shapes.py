@@ -27,6 +27,7 @@ KINDS = {
     404: "not_found_error",
     405: "invalid_request_error",
     413: "request_too_large",
+    429: "rate_limit_error",
     503: "overloaded_error",
 }
 # OpenAI's word for what is wrong, where the part of the request and the status say it.
