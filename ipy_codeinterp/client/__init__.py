@@ -122,7 +122,9 @@ class Client:
 
     async def _run_tool(self, execution: Execution, run: Run) -> Result:
         """Code that a model asks us to run: a passage of its own, on this machine, told to whoever waits for `run`."""
-        passage = Run(execution, catalog.find(catalog.LOCAL), run.emit, labels=run.labels, use_cache=False)
+        passage = Run(
+            execution, catalog.find(catalog.LOCAL), run.emit, labels=run.labels, use_cache=False, is_bound=True
+        )
         passage.deadline = run.deadline
         return await self._handler(passage)
 

@@ -62,6 +62,7 @@ class Run:
     request_ids: tuple[str, ...] = ()
     rate_headers: Mapping[str, str] = field(default_factory=dict)  # what the last reply says of the provider's limits
     timings: Timings = Timings()  # noqa: RUF009 - frozen
+    is_bound: bool = False  # to its offer: no other is asked
     use_cache: bool = True  # whether it may be served from what is kept, or share another's answer
     _key: str | None = None
 

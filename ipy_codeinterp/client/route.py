@@ -110,7 +110,7 @@ class Route:
 
     async def __call__(self, run: Run, handler: Handler) -> Result:
         rules = self._rules()
-        if run.execution.container is not None or not rules.others:
+        if run.execution.container is not None or run.is_bound or not rules.others:
             return await handler(run)
         reasons = dict(rules.refused)
         able = _able(run.execution, [run.offer, *rules.others], reasons)

@@ -25,6 +25,7 @@ from ipy_codeinterp.errors import (
     Overloaded,
     QuotaExceeded,
     Rejected,
+    SandboxError,
     TooLarge,
     Unreachable,
 )
@@ -80,6 +81,19 @@ def test_alone() -> None:
     world.does["a"] = Overloaded("later")
     with pytest.raises(Overloaded, match="later"):
         world.run()
+
+
+@pytest.mark.parametrize("policy", ["pinned", "cheapest", "fastest"])
+def test_bound(policy: str) -> None:
+    """A run that is bound to its offer, as code that a model calls is to this machine, is never sent elsewhere."""
+    world = World(policy=policy)
+    world.does["a"] = SandboxError("not ready")
+    run = Run(Execution("x"), A, world._emit, is_bound=True)
+
+    with pytest.raises(SandboxError, match="not ready"):
+        asyncio.run(world.route(run, world.handler))
+
+    assert world.asked == ["a"]
 
 
 def test_pinned_asks_the_asked_first() -> None:
