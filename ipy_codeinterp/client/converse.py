@@ -25,7 +25,7 @@ Locks = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str | None, as
 RunTool = Callable[[Execution, Run], Awaitable[Result]]
 UPLOADING = None  # no container is called so
 MOST_ROUNDS = 12  # of one conversation
-CONTAINER_GONE = (400, 404, 410)
+GONE = ("expired", "not found", "no longer", "does not exist", "expected container_id")  # as some say with a 400
 
 
 @dataclass(slots=True)
@@ -213,7 +213,7 @@ def _is_of_an_id(run: Run, error: Rejected) -> bool:
     if run.container_id is None and not any(file.id for file in run.files):
         return False
     said = f"{error.param or ''} {error}".lower()
-    return error.status == 404 or (error.status in CONTAINER_GONE and "container" in said)
+    return error.status == 404 or ("container" in said and any(word in said for word in GONE))
 
 
 async def _forget_ids(run: Run, ids: Ids, error: Rejected) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ipy_codeinterp import attachments
+from ipy_codeinterp.dialects import messages
 from ipy_codeinterp.errors import GatewayLost, Rejected
 from ipy_codeinterp.execution import Execution, Notice, Stream
 
@@ -131,6 +132,33 @@ def test_lost_container(tmp_path: Path) -> None:
             assert "container 'mine' is new" in notice.text
             assert (result.ok, result.container_new, result.attempts) == (True, True, 2)
             assert [asked.container is None for asked in provider.asked] == [True, False, True]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("words", "is_gone"),
+    [
+        ("Container is expired.", True),
+        ("Expected container_id: cntr_1", True),
+        ("this container runs node, not python", False),
+        ("container: memory_limit is fixed when it is made", False),
+    ],
+)
+def test_a_wrong_request_is_no_lost_container(tmp_path: Path, words: str, is_gone: bool) -> None:
+    """A 400 that names a container costs its variables only where it says that they are gone."""
+
+    async def main() -> None:
+        said = messages.encode_error("invalid_request_error", words, "req_1")
+        provider = Provider(runs(), refuses(400, said))
+        async with lab(provider, tmp_path / "s.sqlite") as bench:
+            await bench.run(container="mine")
+            if is_gone:
+                assert (await bench.run(container="mine")).container_new is True
+            else:
+                with pytest.raises(Rejected, match=words):
+                    await bench.run(container="mine")
+                assert (await bench.run(container="mine")).container_new is False
 
     asyncio.run(main())
 
