@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -22,10 +22,10 @@ from ipy_codeinterp.client import examine
 from ipy_codeinterp.doctor import providers
 from ipy_codeinterp.doctor.finding import Finding
 from ipy_codeinterp.errors import UnknownName
-from ipy_codeinterp.notebook.magics import InterpMagics
 from ipy_codeinterp.settings import Settings
 
 from .conformance.served import served
+from .desks import BareDesk
 from .vendor import Vendor, catalog_file, vendor
 
 KEY = "cr_3f/PLANTED+key=0123"
@@ -415,8 +415,7 @@ def in_shell(line: str) -> int:
 
 
 def in_notebook(line: str) -> int:
-    magics = SimpleNamespace(_session=SimpleNamespace(settings=Settings()))
-    InterpMagics._verb_doctor(cast(InterpMagics, magics), line.split())
+    BareDesk(SimpleNamespace(settings=Settings())).perform(f"doctor {line}")
     return 0
 
 

@@ -20,9 +20,10 @@ from ipy_codeinterp.errors import GatewayLost, NoIsolation, StoreError, UnknownN
 from ipy_codeinterp.execution import NOT_ISOLATED, Error, Limit, Output, Result, Step, Stream
 from ipy_codeinterp.languages import LANGUAGES
 from ipy_codeinterp.notebook.arguments import BadUsage
-from ipy_codeinterp.notebook.magics import InterpMagics
 from ipy_codeinterp.probe import Cell, Finding, Report
 from ipy_codeinterp.session import Session
+
+from .desks import BareDesk
 
 CLAUDE = catalog.find("claude")
 CELLS = tuple(probe.cells(CLAUDE))
@@ -370,8 +371,7 @@ def in_shell(line: str, session: FakeSession, monkeypatch: pytest.MonkeyPatch) -
 
 
 def in_notebook(line: str, session: FakeSession, _: pytest.MonkeyPatch) -> None:
-    magics = SimpleNamespace(_session=session, model=session.settings.model)
-    InterpMagics._verb_models(cast(InterpMagics, magics), line.split())
+    BareDesk(session).perform(f"models {line}")
 
 
 @pytest.mark.parametrize(
@@ -406,9 +406,9 @@ def test_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("--prob", "unknown argument '--prob' of %interp models: it takes --probe, --json"),
-        ("claude gpt", "names one interpreter"),
-        ("-m claude", "unknown argument '-m'"),
+        ("--prob", "%interp models: unrecognized arguments: --prob .it takes NAME, --probe, --json"),
+        ("claude gpt", "unrecognized arguments: gpt"),
+        ("-m claude", "unrecognized arguments: -m"),
     ],
 )
 def test_bad_usage(line: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:

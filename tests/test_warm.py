@@ -19,10 +19,10 @@ import ipy_codeinterp.__main__ as shell
 from ipy_codeinterp import catalog, warm
 from ipy_codeinterp.errors import InterpError, InvalidInput, NotAllowed, OverBudget, Overloaded, Rejected
 from ipy_codeinterp.execution import Cost, Result
-from ipy_codeinterp.notebook.magics import InterpMagics
 from ipy_codeinterp.session import Session
 from ipy_codeinterp.testing import ColdStart, Reply, ScriptedProvider
 
+from .desks import BareDesk
 from .test_engine import rows, settings_in, settled
 
 OFFER = ScriptedProvider().offer()
@@ -310,27 +310,20 @@ async def _first(work: Any) -> None:
     task.cancel()
 
 
-def magics(session: Faced) -> Any:
-    own = SimpleNamespace(_session=session, model="claude", _warmings={})
-    own._verb_warm = lambda rest: InterpMagics._verb_warm(cast(InterpMagics, own), rest)
-    own._stopped = lambda name: InterpMagics._stopped(cast(InterpMagics, own), name)
-    return own
-
-
 def test_the_notebook(capsys: pytest.CaptureFixture[str]) -> None:
     """The price is said before the first call; `--stop` ends it and says what came of it."""
     session = Faced()
-    own = magics(session)
+    own = BareDesk(session)
 
-    InterpMagics._verb_models(own, ["claude", "--warm", "--every", "5m", "--for", "1h"])
+    own.perform("models claude --warm --every 5m --for 1h")
     first, second = capsys.readouterr().out.splitlines()
     assert first == "claude@local: 12 calls, one every 5m for 1h: free"
     assert "claude@local --warm --stop" in second
     assert session.asked == ["claude@local"]
 
-    InterpMagics._verb_models(own, ["--warm", "--stop"])
+    own.perform("models --warm --stop")
     assert capsys.readouterr().out == "claude@local: 1 of 12 calls, $0.0000\n"
-    InterpMagics._verb_models(own, ["--warm", "--stop"])
+    own.perform("models --warm --stop")
     assert capsys.readouterr().out == "claude@local is not being warmed\n"
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import keyword
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_arguments
 from IPython.utils._process_common import arg_split
 
-from ipy_codeinterp import catalog, registry, verbs
+from ipy_codeinterp import catalog, registry
 from ipy_codeinterp.languages import LANGUAGES
 from ipy_codeinterp.settings import CHOICES
 
@@ -86,7 +86,6 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
 )
 
 MOST_TIMEOUT = 24 * 3600  # seconds
-VERBS = ("panel", "container", "models", "doctor", "record", "enable", "disable", *verbs.VERBS, "help")
 
 
 class BadUsage(UsageError):
@@ -110,7 +109,7 @@ def with_arguments(function: Callable[..., Any]) -> Any:
 
 def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
     """The flags on `line`. Raises `BadUsage` in one line, with the nearest right spelling."""
-    words = [_dashed(word) for word in _split(line)]
+    words = [_dashed(word) for word in split(line)]
     known = [name for names, _ in FLAGS for name in names]
     for word in words:
         flag = word.partition("=")[0]
@@ -138,7 +137,18 @@ def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
     return options
 
 
-def parse_verb(verb: verbs.Verb, words: list[str]) -> argparse.Namespace:
+class Grammar(Protocol):
+    """What a verb says of its arguments."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def help(self) -> str: ...
+    @property
+    def add(self) -> Callable[[argparse.ArgumentParser], None]: ...
+
+
+def parse_verb(verb: Grammar, words: list[str]) -> argparse.Namespace:
     """The arguments of a verb. Raises `BadUsage` in one line."""
     parser = _Parser(prog=f"%interp {verb.name}", description=verb.help, allow_abbrev=False, add_help=False)
     verb.add(parser)
@@ -147,8 +157,8 @@ def parse_verb(verb: verbs.Verb, words: list[str]) -> argparse.Namespace:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        flags = ", ".join(name for action in self._actions for name in action.option_strings)
-        raise BadUsage(f"{self.prog}: {message} (it takes {flags})")
+        taken = [name for action in self._actions for name in action.option_strings or [str(action.metavar)]]
+        raise BadUsage(f"{self.prog}: {message} (it takes {', '.join(taken) or 'nothing more'})")
 
 
 def _advice(words: list[str]) -> str:
@@ -157,7 +167,8 @@ def _advice(words: list[str]) -> str:
     return f"did you mean --model {model}?" if model else "%%interp? shows the flags"
 
 
-def _split(line: str) -> list[str]:
+def split(line: str) -> list[str]:
+    """The words of a line, quoted as in a shell. Raises `BadUsage`."""
     try:
         return list(arg_split(line, posix=True))
     except ValueError as error:

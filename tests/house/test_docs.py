@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ipy_codeinterp import __main__ as shell
-from ipy_codeinterp.notebook.arguments import FLAGS, VERBS
+from ipy_codeinterp.notebook import own_verbs
+from ipy_codeinterp.notebook.arguments import FLAGS
 from ipy_codeinterp.settings import CHOICES, PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +33,7 @@ def test_flag(flag: str) -> None:
     assert mentions(flag)
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", own_verbs.names())
 def test_verb(verb: str) -> None:
     """Every verb of the magic is mentioned."""
     assert f"`{verb}`" in docs() or f"%interp {verb}" in docs()

@@ -1,0 +1,111 @@
+"""One `%%interp` cell: from its flags and its body to what is shown, kept in a variable, and raised."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ipy_codeinterp import consent, languages, registry
+from ipy_codeinterp.errors import CodeError
+from ipy_codeinterp.execution import Execution, Result
+from ipy_codeinterp.mime import safe_text
+from ipy_codeinterp.notebook.arguments import BadUsage
+from ipy_codeinterp.notebook.desk import Desk
+from ipy_codeinterp.notebook.endings import failure, interrupted, remarks
+from ipy_codeinterp.notebook.hints import hints
+
+if TYPE_CHECKING:
+    from ipy_codeinterp.chunks import Report
+
+T = TypeVar("T")
+
+
+def run(desk: Desk, options: argparse.Namespace, body: str) -> None:
+    """Run the cell in the way that its flags ask for. Raises what it fails with, unless they say otherwise."""
+    execution = asked(desk, options, body)
+    way = _aside if options.batch else _over_chunks if options.chunks else _once
+    outcome, error = way(desk, execution, options)
+    if options.out:
+        desk.shell.user_ns[options.out] = outcome
+    if error is None:
+        return
+    if not options.no_raise_error:
+        raise error
+    desk.shell.showtraceback((type(error), error, None))
+
+
+def asked(desk: Desk, options: argparse.Namespace, body: str) -> Execution:
+    """What the cell asks for. Raises `BadUsage` for a name on its line that nobody knows."""
+    known = consent.bare_names()
+    if options.model and "@" not in options.model and options.model not in known:
+        raise BadUsage(f"unknown model {options.model!r}: {registry.suggestion(options.model, known)}")
+    if options.language not in languages.names():
+        nearest = registry.suggestion(options.language, languages.names())
+        raise BadUsage(f"unknown language {options.language!r}: {nearest}")
+    return desk.session.execution(
+        body,
+        model=options.model,
+        language=options.language,
+        container=options.container,
+        timeout=options.timeout,
+        files=options.attach,
+        mounts=options.mount,
+        packages=options.packages,
+        network=options.network,
+        kind="task" if options.ask else "code",
+        expect=options.expect,
+        execute=not options.no_execute,
+    )
+
+
+def shown(desk: Desk, execution: Execution, run: Callable[..., T], **terms: Any) -> T:
+    """What `run` returns; what comes meanwhile is shown under the running cell. An interrupt stops the run."""
+    view = desk.view(
+        container=execution.container,
+        facts=desk.session.origin(execution),
+        author=str(execution.model) if execution.kind == "task" else "",
+    )
+    try:
+        return run(execution, show=view.show, pause=desk.pause, **terms)
+    except KeyboardInterrupt:
+        raise interrupted() from None
+    finally:
+        view.finish()
+        desk.ended(execution)
+
+
+def _terms(options: argparse.Namespace) -> dict[str, Any]:
+    terms = {"max_cost": options.max_cost, "labels": options.label, "cache": not options.no_cache}
+    return terms | {"policy": options.policy, "critical": options.critical}
+
+
+def _once(desk: Desk, execution: Execution, options: argparse.Namespace) -> tuple[Result, CodeError | None]:
+    result = shown(desk, execution, desk.session.run, **_terms(options))
+    for remark in remarks(execution, result):
+        desk.remark(remark)
+    return result, failure(result, desk.surroundings(execution, result))
+
+
+def _aside(desk: Desk, execution: Execution, options: argparse.Namespace) -> tuple[str, None]:
+    id = desk.session.batch(execution, **_terms(options))
+    said = desk.session.words_of_batch(id)
+    desk.say(f"{said}; %interp batch collect {id} shows what comes of it")
+    return id, None
+
+
+def _over_chunks(desk: Desk, execution: Execution, options: argparse.Namespace) -> tuple[Report, CodeError | None]:
+    from ipy_codeinterp import chunks
+
+    run = partial(chunks.run, desk.session, path=options.chunks, checkpoint=options.checkpoint)
+    try:
+        report = shown(desk, execution, run, rows=options.rows or chunks.ROWS, **_terms(options))
+    except chunks.RangeFailed as error:
+        if error.result:
+            around = desk.surroundings(execution, error.result)
+            advice = [safe_text(hint) for hint in hints(error.result.error, error.result.limit, around)]
+            error.hint = "\n".join([*advice, error.hint])
+        return error.report, error
+    desk.say(str(report))
+    return report, None
