@@ -16,6 +16,7 @@ from ipy_codeinterp import catalog, consent, keys, probe
 from ipy_codeinterp.catalog import LOCAL, Model, Provider
 from ipy_codeinterp.errors import UnknownName
 from ipy_codeinterp.settings import Settings
+from ipy_codeinterp.tables import columns
 
 ANY = "*"  # of a provider that serves models the catalog does not know
 HEADINGS = ("ELSEWHERE", "ALSO", "IN", "OUT", "AS OF", "ENABLED", "KEY", "RETIRES")
@@ -105,10 +106,7 @@ def _remote(model: Model, provider: Provider, settings: Settings, environ: Mappi
 def table(away: Sequence[Remote]) -> str:
     """One row an offer; what nobody knows is a `?`."""
     today = datetime.now(UTC).date()
-    rows = [HEADINGS, *(_row(each, today) for each in away)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    return "\n".join([*lines, NOTE])
+    return f"{columns(HEADINGS, (_row(each, today) for each in away))}\n{NOTE}"
 
 
 def _row(each: Remote, today: date) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from ipy_codeinterp.execution import NOT_ISOLATED, Result
 from ipy_codeinterp.languages import LANGUAGES
 from ipy_codeinterp.mime import safe_text
 from ipy_codeinterp.session import Session
+from ipy_codeinterp.tables import columns
 
 GROUPS = ("languages", "packages", "limits", "walls")
 TIMEOUT = 120.0  # seconds that one cell may take: some packages are slow to import
@@ -453,11 +454,9 @@ def text(report: Report) -> str:
 
 def table(known: Sequence[Interpreter]) -> str:
     """One row an interpreter; one alone is followed by what it last said."""
-    rows = [("NAME", "OFFER", "TIME", "MEMORY", "LANGUAGES", "PROBED"), *map(_row, known)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    rows = columns(("NAME", "OFFER", "TIME", "MEMORY", "LANGUAGES", "PROBED"), map(_row, known))
     last = [text(each.probe) for each in known if each.probe and len(known) == 1]
-    return "\n".join([*lines, *(f"\n{report}" for report in last)])
+    return "\n".join([rows, *(f"\n{report}" for report in last)])
 
 
 def as_json(known: Report | Sequence[Interpreter]) -> str:

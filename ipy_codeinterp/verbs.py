@@ -19,6 +19,7 @@ from ipy_codeinterp.settings import Settings, money
 from ipy_codeinterp.store import against, batches, database, ledger, place, stats
 from ipy_codeinterp.store.batches import ENDED, Batch
 from ipy_codeinterp.store.schema import from_nano
+from ipy_codeinterp.tables import columns
 
 if TYPE_CHECKING:
     from ipy_codeinterp.session import Session
@@ -204,15 +205,13 @@ def _cancelled(settings: Settings, chosen: Batch) -> str:
 
 def batches_table(found: Sequence[Batch], now: datetime) -> str:
     """A row each: id, age, state, offer, the first line of its code, the last error."""
-    rows: list[tuple[str, ...]] = [("ID", "AGE", "STATE", "OFFER", "CODE", "LAST ERROR")]
+    rows = []
     for each in found:
         code = next((line.strip() for line in each.execution.body.splitlines() if line.strip()), "")
         error = " ".join((each.error or "").split())
         told = (_age(now - each.created_at), each.state, each.offer, _cut(code), _cut(error))
-        rows.append((each.id, *(safe_text(cell) for cell in told)))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
-    return "\n".join(lines)
+        rows.append((each.id, *map(safe_text, told)))
+    return columns(("ID", "AGE", "STATE", "OFFER", "CODE", "LAST ERROR"), rows)
 
 
 def _age(age: timedelta) -> str:

@@ -13,6 +13,7 @@ from ipy_codeinterp.execution import ContainerState, Display, Output, Update
 from ipy_codeinterp.notebook.arguments import BadUsage, parse_verb, split
 from ipy_codeinterp.notebook.desk import Desk
 from ipy_codeinterp.notebook.endings import interrupted
+from ipy_codeinterp.tables import columns
 
 HELP = """Run the cell in an isolated interpreter and show its output while it runs.
 
@@ -87,9 +88,7 @@ def containers_table(states: Sequence[ContainerState]) -> str:
     if not states:
         return "no containers: %%interp --container NAME makes one"
     told = [(state.name, state.language, state.describe(), f"{state.memory >> 20} MB") for state in states]
-    rows = [("NAME", "LANGUAGE", "STATE", "MEMORY"), *told]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return columns(("NAME", "LANGUAGE", "STATE", "MEMORY"), told)
 
 
 # --- models ---------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from pathlib import Path
 from ipy_codeinterp.errors import InvalidInput
 from ipy_codeinterp.store.schema import from_nano
 from ipy_codeinterp.store.stats import Call
+from ipy_codeinterp.tables import columns
 
 MOST_BYTES = 256 << 20
 # What we read, and what vendors call it (compared in lower case, without spaces, dots and underscores).
@@ -107,14 +108,11 @@ def _as_sums(amounts: Mapping[str, Decimal]) -> Sums:
 
 def table(found: Mapping[str, tuple[Sums, Sums]]) -> str:
     """Ours and theirs in turn, and the difference of what both say."""
-    head = ["MODEL", "", "CALLS", "INPUT", "OUTPUT", "COST"]
-    rows = [head]
+    rows = []
     for model, (ours, theirs) in sorted(found.items()):
         rows += [[model, "ledger", *_cells(ours)], ["", "vendor", *_cells(theirs)]]
         rows += [["", "difference", *_cells(_difference(ours, theirs))]]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
-    return "\n".join(lines)
+    return columns(("MODEL", "", "CALLS", "INPUT", "OUTPUT", "COST"), rows)
 
 
 def _difference(ours: Sums, theirs: Sums) -> Sums:

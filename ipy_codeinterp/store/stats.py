@@ -19,6 +19,7 @@ from typing import Any
 
 from ipy_codeinterp.store.latencies import Latencies
 from ipy_codeinterp.store.schema import from_nano
+from ipy_codeinterp.tables import columns
 
 MONTH = timedelta(days=30.4375)
 LEAST_FOR_PACE = 20  # calls
@@ -192,10 +193,7 @@ def table(found: Sequence[Stats]) -> str:
     """One row a group; what is not known is a dash, a lower bound has `>=`."""
     names = list(found[0].group) if found else []
     head = [*map(str.upper, names), "CALLS", "OK", "FAILED", "RATE", "COST", "AVOIDED", "P50", "P95", "P99", "A MONTH"]
-    rows = [head, *(_row(stats) for stats in found)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
-    return "\n".join(lines)
+    return columns(head, map(_row, found))
 
 
 def _row(stats: Stats) -> list[str]:
