@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import hashlib
 import io
 import json
@@ -26,6 +27,7 @@ MOST_REPLY = 512 << 20  # bytes
 MOST_FILE = 512 << 20
 MOST_ABOUT = 1 << 20  # of what describes something
 BLANK = b" \t\r\n"
+MARK = codecs.BOM_UTF8  # some put it before a reply
 SSE_BEGINS = (b"data:", b"event:", b"id:", b"retry:", b":")
 
 
@@ -159,13 +161,15 @@ async def _read(response: aiohttp.ClientResponse, dialect: Dialect, decoder: Dec
     What it is shows its beginning: relays call a stream JSON, a JSON reply a stream, and a web page either.
     """
     reader: _Events | _Whole | None = None
-    size = 0
+    size, beginning = 0, b""
     async for chunk in response.content.iter_any():
         size += len(chunk)
         if size > MOST_REPLY:
             raise BadReply(f"the reply is larger than {MOST_REPLY >> 20} MB", hint="what had arrived is kept")
-        if reader is None and not (chunk := chunk.lstrip(BLANK)):
-            continue
+        if reader is None:
+            chunk = beginning = _unmarked(beginning + chunk)
+            if MARK.startswith(beginning):  # nothing, or half of the mark
+                continue
         reader = reader or _reader(chunk, response.content_type, dialect)
         for event in reader.feed(chunk):
             for told in decoder.feed(event):
@@ -175,6 +179,10 @@ async def _read(response: aiohttp.ClientResponse, dialect: Dialect, decoder: Dec
     for event in reader.close():
         for told in decoder.feed(event):
             await run.emit(told)
+
+
+def _unmarked(beginning: bytes) -> bytes:
+    return beginning.lstrip(BLANK).removeprefix(MARK).lstrip(BLANK)
 
 
 def _reader(beginning: bytes, content_type: str, dialect: Dialect) -> _Events | _Whole:

@@ -6,13 +6,15 @@ decide nothing: names and the HTTP status do. A format adds the table of its own
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ipy_codeinterp.dialects.retry_after import NO_ADVICE, Advice
-from ipy_codeinterp.errors import AuthenticationFailed, Overloaded, ProviderError, QuotaExceeded, Rejected
+from ipy_codeinterp.errors import AuthenticationFailed, BadReply, Overloaded, ProviderError, QuotaExceeded, Rejected
 
 MOST_WORDS = 2000  # characters of a message: a relay's page may be a megabyte
+WORDS = ("message", "msg", "detail")  # where a message may stand
 
 # In place of a `type` or a `code`, often beside the name and status of a rate limit; no waiting mends these.
 NO_QUOTA = frozenset(
@@ -25,6 +27,7 @@ NO_QUOTA = frozenset(
     }
 )
 COME_BACK = {408, 409, 425, 429}  # and whatever is theirs: 500 and more
+HTTP_STATUS = re.compile("[45][0-9][0-9]")
 GAVE_UP_WAITING = {504, 524}  # somebody on the way did; the work may go on
 
 
@@ -45,7 +48,7 @@ def error_of(
     said = _said(body)
     status = _status(said, status)
     return _kind_of(said, status, kinds)(
-        _words(said.get("message")) or f"HTTP {status}",
+        _message(said) or f"HTTP {status}",
         hint=_text(said.get("hint")),
         status=status,
         param=_text(said.get("param")) or None,
@@ -62,10 +65,21 @@ def _said(body: object) -> Mapping[str, Any]:
         (body,) = body
     error = body.get("error") if isinstance(body, Mapping) else None
     if isinstance(error, Mapping):
-        return error
-    if not error and isinstance(body, Mapping) and isinstance(body.get("message"), str):
-        return body
+        inner = error.get("error")  # a relay may wrap what it was told
+        return inner if isinstance(inner, Mapping) and not _message(error) else error
+    if isinstance(body, Mapping) and (words := _message(body)):
+        return {**body, "message": f"{error}: {words}"} if isinstance(error, str) and error else body
     return {"message": error or body}
+
+
+def not_a_reply(body: object, what: str) -> BadReply:
+    """JSON that came as a reply and is `what`: relays say with status 200, in words of their own, what is wrong."""
+    words = _message(body) if isinstance(body, Mapping) else ""
+    return BadReply(f"the reply is JSON, but {what}{': ' if words else ''}{words}")
+
+
+def _message(said: Mapping[str, Any]) -> str:
+    return next((words for name in WORDS if (words := _words(said.get(name)))), "")
 
 
 def _kind_of(said: Mapping[str, Any], status: int, kinds: Mapping[str, type[ProviderError]]) -> type[ProviderError]:
@@ -95,6 +109,7 @@ def _kind_of_status(status: int) -> type[ProviderError]:
 
 def _status(said: Mapping[str, Any], status: int) -> int:
     code = said.get("code")
+    code = int(code) if isinstance(code, str) and HTTP_STATUS.fullmatch(code) else code
     return code if status < 400 and isinstance(code, int) and 400 <= code < 600 else status
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from ipy_codeinterp.dialects.lifting import LEAST, MOST_JSON, Known, Lifter, TooLong, lifted
 
 # Lines are split here and not by the reader of the socket: a figure in one line is larger than any sensible buffer.
-END = (b"", b"\r")  # of an event: an empty line
 LINE = 64  # bytes that it takes to hold a line, beside its own
 LONG = 1 << 18  # bytes of a line whose strings are lifted out of it
 
@@ -29,8 +28,10 @@ class Parser:
         self._texts: dict[str, str] = {}  # lifted out of the data
         self._long: Lifter | None = None
         self._known = Known(least)
+        self._returned = False  # whether what came last was a `\r`: a `\n` that follows it ends no second line
 
     def feed(self, chunk: bytes) -> Iterator[str]:
+        chunk = self._with_one_line_end(chunk)
         if self._long:
             line, end, chunk = chunk.partition(b"\n")
             self._long.feed(line)
@@ -46,14 +47,28 @@ class Parser:
             self._size += len(rest)
         for line in lines:
             if line.startswith(b"data:"):
-                self._add(line[5:].removesuffix(b"\r").removeprefix(b" "))
-            elif self._data and line in END:
-                data, self._data, self._held = self._data, [], 0
-                texts, self._texts = self._texts, {}
-                yield lifted(b"\n".join(data), texts)
+                self._add(line[5:].removeprefix(b" "))
+            elif self._data and not line:
+                yield from self._dispatch()
             # `event:` repeats the type inside the data, and lines that begin with `:` are comments
         if self._size > self._most:
             self._begin_long()
+
+    def _with_one_line_end(self, chunk: bytes) -> bytes:
+        """`\r\n` and `\r` end a line as `\n` does; inside JSON there is none of them."""
+        if self._returned and chunk:
+            chunk, self._returned = chunk.removeprefix(b"\n"), False
+        if b"\r" not in chunk:
+            return chunk
+        self._returned = chunk.endswith(b"\r")
+        return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _dispatch(self) -> Iterator[str]:
+        """An event is over; one that says nothing is none: some keep a connection alive with it."""
+        data, self._data, self._held = b"\n".join(self._data), [], 0
+        texts, self._texts = self._texts, {}
+        if data.strip():
+            yield lifted(data, texts)
 
     def _add(self, data: bytes) -> None:
         self._held += len(data) + LINE
@@ -73,7 +88,7 @@ class Parser:
 
     def _end_long(self, long: Lifter) -> None:
         self._long = None
-        self._add(long.close().removesuffix(b"\r"))
+        self._add(long.close())
         self._texts |= long.texts
 
 

@@ -7,7 +7,7 @@ import gzip
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,13 +120,13 @@ def test_instead_of_a_reply(name: str, format: str) -> None:
 def test_error_in_200(said: Any, kind: str, format: str) -> None:
     """An error that comes with status 200 is an error, in a reply and in a stream."""
     body = {"error": said}
-    with pytest.raises(ProviderError) as caught:
-        heard(
-            says(json.dumps(body).encode() if kind == JSON else wire_of({"type": "error", **body}), kind=kind), format
-        )
+    for named in ({}, {"type": "error"}):
+        wire = json.dumps(body).encode() if kind == JSON else wire_of({**named, **body})
+        with pytest.raises(ProviderError) as caught:
+            heard(says(wire, kind=kind), format)
 
-    assert str(caught.value) in ("text", "no")
-    says_what_to_do(caught.value)
+        assert str(caught.value) in ("text", "no")
+        says_what_to_do(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +165,61 @@ def test_gzip(format: str) -> None:
     """What is compressed though nobody asked for it is read."""
     answer = says(gzip.compress(stream_of(format)), Content_Encoding="gzip")
     assert heard(answer, format).parts == (Text(WORDS),)
+
+
+def plain_stream_of(format: str) -> bytes:
+    """It begins with what counts."""
+    return stream_of(format).split(b"\n\n", 1)[1]
+
+
+MARK = b"\xef\xbb\xbf"
+WRITTEN: dict[str, Callable[[bytes], list[bytes]]] = {
+    "line ends of a typewriter": lambda wire: [wire.replace(b"\n", b"\r")],
+    "line ends of a teletype": lambda wire: [wire.replace(b"\n", b"\r\n")],
+    "a mark before it": lambda wire: [MARK + wire],
+    "a mark in two pieces": lambda wire: [MARK[:1], MARK[1:] + b"\r\n" + wire],
+    "comments between": lambda wire: [b": on its way\n\n" + wire.replace(b"\n\n", b"\n\n:\n\n")],
+    "events without data": lambda wire: [b"event: ping\n\n" + wire.replace(b"\n\n", b"\n\ndata:\n\n")],
+    "other fields": lambda wire: [b"id: 1\nretry: 9\n" + wire],
+    "an end too many": lambda wire: [wire + b"data: [DONE]\n\n" * 2],
+}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("way", WRITTEN)
+def test_as_others_write(way: str, format: str) -> None:
+    """A stream means the same in every spelling that the rules of event streams allow."""
+    pieces = WRITTEN[way](plain_stream_of(format))
+
+    assert heard(says(pieces), format).parts == (Text(WORDS),)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_mark_before_json(format: str) -> None:
+    """A JSON reply may begin with a mark too."""
+    assert heard(says(MARK + body_of(format), kind=JSON), format).parts == (Text(WORDS),)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("usage", [None, "12", [], {"input_tokens": "12", "prompt_tokens": "12"}, 7], ids=str)
+def test_usage_that_is_none(usage: Any, format: str) -> None:
+    """Usage that cannot be read is not known; what was paid for is not thrown away for that."""
+    name = "usageMetadata" if format == "gemini" else "usage"
+    result = heard(says(json.dumps({**BODIES[format], name: usage}).encode(), kind=JSON), format)
+
+    assert (result.parts, result.usage.input_tokens, result.usage.output_tokens) == ((Text(WORDS),), None, None)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize(
+    "said", [{"code": 1001, "msg": "no money"}, {"success": False, "message": "no money"}], ids=str
+)
+def test_words_instead_of_a_reply(said: Any, format: str) -> None:
+    """An object that is no reply is a bad one, and what it says is told."""
+    with pytest.raises(BadReply, match="no money") as caught:
+        heard(says(json.dumps(said).encode(), kind=JSON), format)
+
+    says_what_to_do(caught.value, 200)
 
 
 # --- where keys go, and who leaves ----------------------------------------------------------------

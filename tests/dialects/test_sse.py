@@ -14,13 +14,13 @@ SAMPLE = (
     b'event: ping\ndata: {"type": "ping"}\n\n'
     b'data: {"type": "a"}\r\n\r\n'
     b"id: 7\nretry: 10\ndata:no space\ndata:  two\ndata:\n\n\n\n"
-    b"event: nothing\n\n" + "data: \N{SNOWMAN}\N{GRINNING FACE}\u2028\r\x0b\n\n".encode() + b"data: never ended\n"
+    b"event: nothing\n\n" + "data: \N{SNOWMAN}\N{GRINNING FACE}\u2028\x0b\n\n".encode() + b"data: never ended\n"
 )
 MEANT = [
     '{"type": "ping"}',
     '{"type": "a"}',
     "no space\n two\n",
-    "\N{SNOWMAN}\N{GRINNING FACE}\u2028\r\x0b",
+    "\N{SNOWMAN}\N{GRINNING FACE}\u2028\x0b",
 ]
 
 
@@ -32,6 +32,32 @@ def parsed(*chunks: bytes) -> list[str]:
 def test_events() -> None:
     """The data of each complete event is given; comments, names and what has not ended are not."""
     assert parsed(SAMPLE) == MEANT
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=repr)
+def test_line_ends(end: bytes) -> None:
+    """Each of the three line ends means the same, however the network cuts it."""
+    sample = SAMPLE.replace(b"\r\n", b"\n").replace(b"\n", end)
+
+    for size in (1, 2, 3, len(sample)):
+        assert parsed(*[sample[at : at + size] for at in range(0, len(sample), size)]) == MEANT
+
+
+def test_long_line_with_other_line_ends() -> None:
+    """A line that is too long to be held ends with any of them too."""
+    wire = b'data: {"a": "' + b"x" * 300_000 + b'"}\r\r' + b"data: next\r\r"
+
+    first, second = parsed(*[wire[at : at + 1000] for at in range(0, len(wire), 1000)])
+
+    assert (len(loads(first)["a"]), second) == (300_000, "next")
+
+
+@pytest.mark.parametrize(
+    "nothing", [b"data:\n\n", b"data: \n\n", b"data\n\n", b"data:\ndata:\n\n", b"event: a\n\n"], ids=repr
+)
+def test_an_event_that_says_nothing(nothing: bytes) -> None:
+    """It is none: some servers keep a connection alive with it."""
+    assert parsed(nothing + b"data: a\n\n" + nothing) == ["a"]
 
 
 @pytest.mark.parametrize("half", [b"\xff", b"\xe2\x98", b"\x98\x83"], ids=repr)

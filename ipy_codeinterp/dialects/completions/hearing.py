@@ -13,6 +13,7 @@ from ipy_codeinterp import languages
 from ipy_codeinterp.dialects.completions.asking import calls_wanted, error_of
 from ipy_codeinterp.dialects.completions.calling import Calls, Growth, judged, said_again
 from ipy_codeinterp.dialects.dialect import END_EVENT, Ask, Call, Reply, Stop
+from ipy_codeinterp.dialects.faults import not_a_reply
 from ipy_codeinterp.dialects.reading import count, items, mapping, text
 from ipy_codeinterp.errors import BadReply
 from ipy_codeinterp.execution import CodeDelta, Event, Output, Text, TextDelta, Usage
@@ -34,7 +35,9 @@ def is_end(data: str) -> bool:
 
 
 def events_of(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The one chunk, and the end, that would have said the same as a JSON reply."""
+    """The one chunk, and the end, that would have said the same as a JSON reply. Raises `BadReply` for what is none."""
+    if "choices" not in body and not body.get("error"):
+        raise not_a_reply(body, "no chat completion")
     choices = [_as_chunk(choice) for choice in items(body.get("choices"))]
     yield {**body, "choices": choices}
     if choices:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ipy_codeinterp.dialects.dialect import Ask, Reply, Stop
+from ipy_codeinterp.dialects.faults import not_a_reply
 from ipy_codeinterp.dialects.gemini.faults import error_of
 from ipy_codeinterp.dialects.gemini.parts import Parts
 from ipy_codeinterp.dialects.reading import count, items, mapping, text
@@ -30,6 +31,7 @@ STOPS: Mapping[str, Stop] = {
     "SPII": "filtered",
     "IMAGE_SAFETY": "filtered",
 }
+CHUNK = ("candidates", "promptFeedback", "usageMetadata", "error")  # what one has at least one of
 NO_REASON = ("", "FINISH_REASON_UNSPECIFIED")
 
 
@@ -39,8 +41,13 @@ def is_end(data: str) -> bool:
 
 
 def events_of(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """A JSON reply is what a chunk is; a list of them is what comes where the stream was not asked for as such."""
+    """A JSON reply is what a chunk is; a list of them is what comes where the stream was not asked for as such.
+
+    Raises `BadReply` for what is none.
+    """
     for chunk in items(body) or [body]:
+        if mapping(chunk).keys().isdisjoint(CHUNK):
+            raise not_a_reply(chunk, "none of Gemini's")
         yield dict(mapping(chunk))
 
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from ipy_codeinterp.dialects import prompt
 from ipy_codeinterp.dialects.dialect import Answer, Ask, Round, Uploads
+from ipy_codeinterp.dialects.faults import not_a_reply
 from ipy_codeinterp.dialects.messages.decoding import Decoder
 from ipy_codeinterp.dialects.messages.faults import ERRORS as ERRORS
 from ipy_codeinterp.dialects.messages.faults import error_of as error_of
@@ -127,7 +128,7 @@ def events_of(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         return
     content = body.get("content") if isinstance(body, Mapping) else None
     if not isinstance(content, list):
-        raise BadReply("not a reply of the Messages format: it has no content")
+        raise not_a_reply(body, "no message: it has no content")
     yield {"type": "message_start", "message": {**body, "content": []}}
     for index, block in enumerate(content):
         yield {"type": "content_block_start", "index": index, "content_block": block}

@@ -13,6 +13,7 @@ from ipy_codeinterp.dialects.heard import Start, decode_output, decode_start
 from ipy_codeinterp.dialects.messages.faults import error_of
 from ipy_codeinterp.dialects.messages.steps import CODE_IN, RESULTS, RUNS, Reading, outputs_of, ran_of
 from ipy_codeinterp.dialects.messages.usage import usage_of
+from ipy_codeinterp.dialects.reading import mapping
 from ipy_codeinterp.errors import BadReply
 from ipy_codeinterp.execution import CodeDelta, Event, Output, Phase, TextDelta
 from ipy_codeinterp.outputs import Collector
@@ -80,7 +81,7 @@ class Decoder:
             raise BadReply(f"not an event of the Messages format: {_short(error)}") from None
 
     def _feed(self, event: Mapping[str, Any]) -> Iterator[Event]:
-        match event["type"]:
+        match event.get("type") or ("error" if event.get("error") else event["type"]):
             case "ipy_codeinterp.start":
                 self._start = decode_start(event)
                 yield Phase("running")
@@ -166,8 +167,8 @@ class Decoder:
     def _merge(self, event: Mapping[str, Any]) -> None:
         """The last word on usage is here: at the start only the first pass was counted."""
         self._message.update({k: v for k, v in event["delta"].items() if v is not None})
-        news = {k: v for k, v in (event.get("usage") or {}).items() if v is not None}
-        self._message["usage"] = {**(self._message.get("usage") or {}), **news}
+        news = {k: v for k, v in mapping(event.get("usage")).items() if v is not None}
+        self._message["usage"] = {**mapping(self._message.get("usage")), **news}
 
     def reply(self) -> Reply:
         """The whole reply. Raises `BadReply` when the stream ended before its end."""
@@ -187,7 +188,7 @@ class Decoder:
         start = self._start or Start()
         return Reply(
             parts=tuple(self._reading(stop).parts(blocks)),
-            usage=usage_of(self._message.get("usage") or {}),
+            usage=usage_of(mapping(self._message.get("usage"))),
             native={**self._message, "content": [_without_outputs(block) for block in blocks]},
             stop=stop,
             container=self.container,

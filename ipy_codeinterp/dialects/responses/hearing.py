@@ -12,6 +12,7 @@ from typing import Any
 from ipy_codeinterp.dialects import heard
 from ipy_codeinterp.dialects.dialect import Ask, Reply, Stop
 from ipy_codeinterp.dialects.extension import FIELD
+from ipy_codeinterp.dialects.faults import not_a_reply
 from ipy_codeinterp.dialects.heard import Start
 from ipy_codeinterp.dialects.reading import mapping, text
 from ipy_codeinterp.dialects.responses import items
@@ -204,7 +205,7 @@ def events_of(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     One that says it is not over yet has no end, and neither have its events.
     """
     if not isinstance(body, Mapping) or not (isinstance(body.get("output"), list) or body.get("error")):
-        raise BadReply("the reply is JSON, but no Response")
+        raise not_a_reply(body, "no Response")
     output, status = body.get("output"), body.get("status", "completed")
     if body.get("error"):
         yield {"type": "error", "error": body["error"]}
