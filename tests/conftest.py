@@ -9,6 +9,8 @@ import pytest
 
 pytest.register_assert_rewrite("ipy_codeinterp.testing")  # before anybody imports it
 
+NO_KEYS = {"PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}  # the developer's own are nobody's business
+
 
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -22,6 +24,7 @@ def clean_environment(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory)
     home = tmp_path_factory.mktemp("home")
     return {
         **kept,
+        **NO_KEYS,
         "HOME": str(home),
         "IPYTHONDIR": str(home / ".ipython"),
         "XDG_CONFIG_HOME": str(home / ".config"),
@@ -38,6 +41,8 @@ def private_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_dir: Pat
     for name in list(os.environ):
         if name.startswith("IPY_CODEINTERP_"):
             monkeypatch.delenv(name)
+    for name, value in NO_KEYS.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("IPY_CODEINTERP_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("IPY_CODEINTERP_CACHE_DIR", str(cache_dir))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))

@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 from dataclasses import dataclass, replace
+from typing import ClassVar
 from urllib.parse import quote
 
 import pytest
@@ -69,6 +70,34 @@ def test_order() -> None:
     assert keys.find(MAKER, {"MAKER_API_KEY": "", "MAKER_KEY": "second-1"}, ring).variable == "MAKER_KEY"  # type: ignore[union-attr]
     assert keys.find(MAKER, {}, ring).header_for(MAKER.base_url)["Authorization"] == "Bearer from-ring-1"  # type: ignore[union-attr]
     assert keys.find(MAKER, {}, nothing) is None
+
+
+def test_what_a_keyring_has() -> None:
+    """What `keyring set ipy-codeinterp VARIABLE` has put there is found; another service's is not."""
+    ring = pytest.importorskip("keyring")
+
+    class InMemory(ring.backend.KeyringBackend):  # type: ignore[misc, name-defined]
+        priority = 1
+        kept: ClassVar[dict[tuple[str, str], str]] = {}
+
+        def set_password(self, service: str, username: str, password: str) -> None:
+            self.kept[service, username] = password
+
+        def get_password(self, service: str, username: str) -> str | None:
+            return self.kept.get((service, username))
+
+    before = ring.get_keyring()
+    ring.set_keyring(InMemory())
+    try:
+        ring.set_password("ipy-codeinterp", "MAKER_API_KEY", "from-ring-1")
+        ring.set_password("other", "MAKER_KEY", "not-ours")
+        key = keys.find(MAKER, {})
+        assert key is not None and key.variable == "MAKER_API_KEY"
+        assert key.header_for(MAKER.base_url) == {"Authorization": "Bearer from-ring-1"}
+        assert keys.masked("from-ring-1") == keys.MASK
+        assert keys.from_keyring("MAKER_KEY") is None
+    finally:
+        ring.set_keyring(before)
 
 
 def test_keyring_that_breaks(monkeypatch: pytest.MonkeyPatch) -> None:

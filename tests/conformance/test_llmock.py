@@ -1,8 +1,8 @@
 """A server of faults that somebody else wrote, and its verdict on our client.
 
 `llmock` (PyPI) groups the requests of a call, knows which fault each of them got, and finds what a client did wrong. It
-needs a web framework that nothing else here does: it is looked for in an environment of its own, which the variable
-LLMOCK names (its command), else beside this Python.
+needs a web framework that nothing else here does, and has a plugin that would sit in our own pytest: `scripts/test`
+gives it an environment of its own, `llmock` inside ours. The variable LLMOCK may name its command.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ GOES_TO = {"anthropic": "/anthropic", "openai": ""}
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Its base URL."""
-    command = os.environ.get("LLMOCK") or shutil.which("llmock", path=str(Path(sys.executable).parent))
+    command = os.environ.get("LLMOCK") or shutil.which("llmock", path=str(Path(sys.prefix, "llmock", "bin")))
     if not command:
-        pytest.skip("llmock is not here: pip install llmock, or set LLMOCK to its command")
+        pytest.skip("llmock was NOT run: `sh scripts/test` installs it, or set LLMOCK to its command")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
