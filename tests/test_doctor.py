@@ -331,6 +331,16 @@ def test_which_model(there: Vendor) -> None:
     assert there.paths[3] == "GET /v1/models/model-1"
 
 
+def test_model_without_an_alias(there: Vendor) -> None:
+    """Where no model has an alias, and the settings mean none, the first one is looked at."""
+    relay(there.base_url, '[[models]]\nname = "one"\n[[models]]\nname = "two"\n')
+
+    found = look()
+
+    assert there.paths[1:] == ["GET /v1/models/one"]
+    assert one(found, "one@relay").ok is True
+
+
 def test_price(there: Vendor) -> None:
     """A price that was looked up more than 60 days ago is warned of; one that nobody knows is said to be that."""
     assert one(look(today=date(2027, 1, 19)), "model-1@relay price").ok is True

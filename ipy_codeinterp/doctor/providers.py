@@ -67,13 +67,13 @@ def check(name: str, settings: Settings, environ: Mapping[str, str], today: date
 
 
 def models(provider: Provider, settings: Settings, environ: Mapping[str, str]) -> tuple[Offer, ...]:
-    """What the settings mean of this provider; where they mean nothing of it, its current models."""
+    """What the settings mean of this provider; else its current models, which have an alias; else its first one."""
     named = (settings.model, *settings.fallback)
     own = [model for model, _, where in (name.partition("@") for name in named) if where == provider.name]
     if provider.name in settings.enabled:
         own += [name for name in named if name in provider.names()]
     current = [each.name for each in provider.models if each.aliases]
-    return tuple(_offers(provider, own or current))
+    return tuple(_offers(provider, own or current or [each.name for each in provider.models[:1]]))
 
 
 def _offers(provider: Provider, names: Iterable[str]) -> Iterator[Offer]:
