@@ -47,6 +47,7 @@ from ipy_codeinterp.together import Ways, run_together
 if TYPE_CHECKING:  # aiohttp costs more to import than everything else here: only the first run pays for it
     from ipy_codeinterp.batch.courier import Courier, Times
     from ipy_codeinterp.client import Client, Ids
+    from ipy_codeinterp.client.apart import Apart
     from ipy_codeinterp.client.http import Endpoint
     from ipy_codeinterp.client.replay import Recorder
     from ipy_codeinterp.client.vendor_batches import VendorBatches
@@ -76,6 +77,7 @@ class Session:
         self._recorder: Recorder | None = None
         self._clients: dict[object, Client] = {}  # by loop
         self._ids: Ids | None = None
+        self._apart: Apart | None = None
         self.batch_times: Times | None = None  # of vendors' own batches; None are the usual ones
         workers = (self._trickle, self._courier)
         self.batches = Batches(self._database, self.in_background, workers, self._is_known)
@@ -439,6 +441,7 @@ class Session:
     def _new_client(self) -> Client:
         from ipy_codeinterp.client import Client, Ids, Policies
         from ipy_codeinterp.client.account import Funds
+        from ipy_codeinterp.client.apart import Apart
         from ipy_codeinterp.client.cache import Sharing
         from ipy_codeinterp.client.replay import Recorder
         from ipy_codeinterp.client.retry import RetryPolicy
@@ -446,6 +449,7 @@ class Session:
         is_live = self.recording is not None or self.settings.require == "live"  # nothing is served from what was kept
         with self._lock:
             self._ids = self._ids or Ids()
+            self._apart = self._apart or Apart(self._database)
             if self.recording and not self._recorder:
                 self._recorder = Recorder(self.recording, self.settings.record_runs == "missing")
         return Client(
@@ -460,6 +464,7 @@ class Session:
                 funds=lambda: Funds(self.settings.budget, self.settings.budget_day),
                 origin=lambda: Origin(self._name, self.notebook),
                 recorder=self._recorder,
+                apart=self._apart,
             ),
         )
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from ipy_codeinterp import catalog
 from ipy_codeinterp.catalog import Offer
 from ipy_codeinterp.client.account import Account, Funds, Served
+from ipy_codeinterp.client.apart import Apart
 from ipy_codeinterp.client.begun import Begun
 from ipy_codeinterp.client.cache import DEFAULT_SHARING, Cache, Sharing
 from ipy_codeinterp.client.chain import Emit, Handler, Middleware, Run, compose
@@ -44,6 +45,7 @@ class Policies:
     funds: Callable[[], Funds] = Funds
     origin: Callable[[], Origin] = Origin
     recorder: Recorder | None = None
+    apart: Apart | None = None
 
 
 DEFAULT = Policies()
@@ -77,7 +79,7 @@ class Client:
         self._round: tuple[Middleware, ...] = (
             Retry(policies.retry),
             self._limit,
-            Account(database, settled, policies.origin, policies.funds),
+            Account(database, settled, policies.origin, policies.funds, policies.apart),
         )
         middlewares = (*middlewares, self._converse, *self._round)
         self._handler = compose(middlewares, self.transport.send)

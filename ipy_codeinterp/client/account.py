@@ -7,21 +7,20 @@ start together cannot spend the same dollar twice.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
-import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from ipy_codeinterp.catalog import Charge, container_cost
+from ipy_codeinterp.client.apart import Apart
 from ipy_codeinterp.client.chain import Handler, Run
 from ipy_codeinterp.client.kept import Kept
 from ipy_codeinterp.errors import InterpError, OverBudget, ProviderError, StoreError
 from ipy_codeinterp.execution import Cost, Outcome, Result, Usage
-from ipy_codeinterp.store import ledger, schema
-from ipy_codeinterp.store.database import Database, Work
+from ipy_codeinterp.store import ledger
+from ipy_codeinterp.store.database import Database
 from ipy_codeinterp.store.ledger import Attempt, Budgets, Origin
 
 NOTHING = Cost(billed=Decimal(0))
@@ -41,7 +40,10 @@ class Funds:
 
 
 class Account:
-    """Middleware. `settled` is called with each attempt that has ended; `funds` is asked each time."""
+    """Middleware. `settled` is called with each attempt that has ended; `funds` is asked each time.
+
+    `apart` is shared with all who count against the same budgets.
+    """
 
     def __init__(
         self,
@@ -49,13 +51,14 @@ class Account:
         settled: Callable[[Attempt], None],
         origin: Callable[[], Origin] = Origin,
         funds: Callable[[], Funds] = Funds,
+        apart: Apart | None = None,
     ) -> None:
         self._database = database
         self._kept = Kept(database)
         self._settled = settled
         self._origin = origin
         self._funds = funds
-        self._spare: sqlite3.Connection | None = None
+        self._apart = apart or Apart(database)
         self._charges = Charges()
 
     async def __call__(self, run: Run, handler: Handler) -> Result:
@@ -67,7 +70,7 @@ class Account:
             origin=self._from(run),
             reserved=run.offer.at_most(run.worst_case),
         )
-        write = await self._reserve(run, attempt)
+        settle = await self._reserve(run, attempt)
         run.attempt_id = attempt.id
         run.attempts += 1
         told_before = len(run.request_ids)
@@ -99,32 +102,32 @@ class Account:
                 timings=run.timings,
                 request_id=next(iter(run.request_ids[told_before:]), None),
             )
-            write(lambda connection: ledger.settle(connection, attempt))
+            settle(attempt)
             self._settled(attempt)
 
     def _from(self, run: Run) -> Origin:
         origin = self._origin()
         return replace(origin, labels=run.labels) if run.labels else origin
 
-    async def _reserve(self, run: Run, attempt: Attempt) -> Callable[[Work], object]:
-        """Note the attempt; returns what is to write how it ends. Raises `OverBudget`."""
+    async def _reserve(self, run: Run, attempt: Attempt) -> Callable[[Attempt], None]:
+        """Note the attempt; returns what is to note how it ends. Raises `OverBudget`."""
         _check_call(run, attempt)
         budgets = self._funds().budgets(attempt)
-        work: Work = lambda connection: ledger.reserve(connection, attempt, budgets)  # noqa: E731
-        if not attempt.reserved:  # what costs nothing does not wait to be told that there is enough
-            self._database.put(work)
-            return self._database.put
+        if attempt.reserved == 0:  # what costs nothing does not wait to be told that there is enough
+            self._database.put(lambda connection: ledger.reserve(connection, attempt))
+            return self._settle
+        self._apart.bring_back()
         try:
-            await self._kept(work)
+            self._apart.saw(await self._kept(lambda connection: ledger.reserve(connection, attempt, budgets)))
         except StoreError:  # the run goes on: the budget is this process's alone then
-            self._spare = self._spare or _in_memory()
-            work(self._spare)
-            return lambda work: work(self._spare) if self._spare else None
+            self._apart.reserve(attempt, budgets)
         except asyncio.CancelledError:
-            nothing = attempt.settled(outcome="cancelled", cost=NOTHING)
-            self._database.put(lambda connection: ledger.settle(connection, nothing))
+            self._settle(attempt.settled(outcome="cancelled", cost=NOTHING))
             raise
-        return self._database.put
+        return self._apart.settle
+
+    def _settle(self, attempt: Attempt) -> None:
+        self._database.put(lambda connection: ledger.settle(connection, attempt))
 
 
 class Charges:
@@ -176,10 +179,3 @@ def _check_call(run: Run, attempt: Attempt) -> None:
             f"this attempt may cost up to ${worst:.4f}{before}, and the call may cost ${most}: not sent",
             hint="allow more with --max-cost USD, or ask for less",
         )
-
-
-def _in_memory() -> sqlite3.Connection:
-    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    with contextlib.suppress(sqlite3.Error):
-        schema.migrate(connection)
-    return connection

@@ -16,7 +16,7 @@ from ipy_codeinterp.errors import OverBudget
 from ipy_codeinterp.execution import Cost, Outcome, Timings, Usage
 from ipy_codeinterp.store.latencies import Latencies
 from ipy_codeinterp.store.owners import started, this_started
-from ipy_codeinterp.store.schema import from_nano, to_nano
+from ipy_codeinterp.store.schema import NANO, from_nano, to_nano
 
 FORGOTTEN_AFTER = timedelta(hours=24)  # what nobody has settled until then is no longer held against a budget
 Budgets = Mapping[str, Decimal]  # USD by scope
@@ -62,19 +62,18 @@ class Attempt:
         return f"session:{self.origin.session}", f"day:{self.started_at.date()}"
 
 
-def reserve(connection: sqlite3.Connection, attempt: Attempt, budgets: Budgets | None = None) -> None:
+def reserve(connection: sqlite3.Connection, attempt: Attempt, budgets: Budgets | None = None) -> dict[str, Balance]:
     """Note that `attempt` is about to be made: one that is never settled may have been billed.
 
-    Its worst case is held against its scopes until then. Raises `OverBudget` where that is more than is left of one of
-    `budgets`, and notes nothing.
+    Its worst case is held against its scopes until then; returns what is spent and held with it, by the scopes of
+    `budgets`. Raises `OverBudget` where that is more than is left of one of them, and notes nothing.
     """
     reserved = to_nano(attempt.reserved)
     held = reserved or 0
+    balances: dict[str, Balance] = {}
     if held:
-        scopes = attempt.scopes
-        for scope in scopes:
-            _check(connection, scope, held, (budgets or {}).get(scope))
-        _move(connection, scopes, spent=0, held=held)
+        balances = _afforded(connection, attempt, held, budgets or {})
+        _move(connection, attempt.scopes, spent=0, held=held)
     connection.execute(
         "INSERT INTO attempts (id, result_id, session, provider, model, state, started_at, reserved, held, notebook,"
         " labels, owner_pid, owner_started) VALUES (?, ?, ?, ?, ?, 'reserved', ?, ?, ?, ?, ?, ?, ?)",
@@ -93,6 +92,7 @@ def reserve(connection: sqlite3.Connection, attempt: Attempt, budgets: Budgets |
             this_started(),
         ),
     )
+    return balances
 
 
 def settle(connection: sqlite3.Connection, attempt: Attempt) -> None:
@@ -173,20 +173,29 @@ def balance(connection: sqlite3.Connection, scope: str) -> Balance:
     return Balance(*(Decimal(from_nano(amount) or 0) for amount in row)) if row else Balance()
 
 
-def _check(connection: sqlite3.Connection, scope: str, held: int, budget: Decimal | None) -> None:
-    if budget is None:
-        return
-    so_far = balance(connection, scope)
+def _afforded(connection: sqlite3.Connection, attempt: Attempt, held: int, budgets: Budgets) -> dict[str, Balance]:
+    """What is spent and held with `held` nano-dollars more, by scope. Raises `OverBudget`."""
+    known = [(scope, budgets[scope]) for scope in attempt.scopes if scope in budgets]
+    try:
+        return {scope: _check(connection, scope, held, budget) for scope, budget in known}
+    except OverBudget:  # what others have left open may be free by now: a session lives for weeks
+        review(connection, attempt.started_at)
+    return {scope: _check(connection, scope, held, budget) for scope, budget in known}
+
+
+def _check(connection: sqlite3.Connection, scope: str, held: int, budget: Decimal) -> Balance:
+    so_far, worst = balance(connection, scope), Decimal(held) / NANO
     left = budget - so_far.spent - so_far.held
-    worst = from_nano(held)
-    if worst is not None and worst > left:
+    if worst > left:
         kind = scope.partition(":")[0]
         open_ = f" (${so_far.held:.4f} of it held for calls that are not settled)" if so_far.held else ""
+        name = "budget" if kind == "session" else "budget_day"
         raise OverBudget(
             f"this may cost up to ${worst:.4f}, and ${max(left, Decimal(0)):.4f} is left of the {kind}'s ${budget}"
             f"{open_}: nothing was sent",
-            hint="raise it with %config InterpMagics.budget = USD, or ask for less",
+            hint=f"raise it with %config InterpMagics.{name} = USD, or ask for less",
         )
+    return replace(so_far, held=so_far.held + worst)
 
 
 def _release(connection: sqlite3.Connection, id: str, billed: int) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -87,6 +88,22 @@ def test_noted_before_it_is_made(database: Database) -> None:
     run = a_run()
     asyncio.run(Account(database, lambda _: None)(run, look))
     assert states == [("reserved", run.id)]
+
+
+@pytest.mark.parametrize("price", ["known", "unknown"])
+def test_on_disk_before_it_is_sent(database: Database, price: str) -> None:
+    """What may be billed is on disk before it is sent, also where nobody knows for how much: a kill loses none."""
+    states: list[str] = []
+
+    async def look(run: Run) -> Result:
+        with contextlib.closing(sqlite3.connect(database.path)) as connection:
+            states.extend(state for (state,) in connection.execute("SELECT state FROM attempts"))
+        return run.result("ok")
+
+    run = priced()
+    run.offer = OFFER if price == "known" else replace(OFFER, price=None)
+    asyncio.run(account(database)(run, look))
+    assert states == ["reserved"]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -155,6 +156,20 @@ def test_what_the_dead_left_open(connection: sqlite3.Connection) -> None:
 
     assert states(connection) == ["unknown", "unknown", "reserved"]
     assert held(connection)[0] == Balance(held=Decimal("1.2"))
+
+
+def test_a_day_later_nothing_waits_to_be_opened(connection: sqlite3.Connection) -> None:
+    """Also in a session that lives for days, what nobody has settled for a day is not held against the next call."""
+    budgets = {priced("").scopes[0]: Decimal("0.7")}
+    ledger.reserve(connection, priced("a"), budgets)
+    ledger.settle(connection, priced("a").settled(outcome="cancelled"))
+
+    with pytest.raises(OverBudget):
+        ledger.reserve(connection, priced("b"), budgets)
+    tomorrow = replace(priced("c"), started_at=datetime.now(UTC) + timedelta(hours=25))
+    ledger.reserve(connection, tomorrow, budgets)
+
+    assert states(connection) == ["unknown", "reserved"]
 
 
 def states(connection: sqlite3.Connection) -> list[str]:
