@@ -81,7 +81,16 @@ class Providers:
                 others += [self.offer(name)] if name != BATCH else []
             except NotAllowed as error:
                 refused[name] = str(error)
-        return Rules(self._settings().policy, tuple(others), refused)
+        return Rules(self._settings().policy, tuple(others), refused, self.askable)
+
+    def askable(self) -> list[Offer]:
+        """Those that a cell may name now: this machine's, those given, and the catalog's whose key is here."""
+        found = [self._given[name].offers.values() for name in self._given if self.is_here(name)]
+        given = [offer for offers in found for offer in offers]
+        elsewhere = [each for each in catalog.providers().values() if not each.is_local and self.is_here(each.name)]
+        names = [LOCAL, *(f"{model.name}@{each.name}" for each in elsewhere for model in each.models)]
+        allowed = [self.offer(name) for name in names if self.is_known(name)]
+        return [*allowed[:1], *given, *allowed[1:]]
 
     def first_words(self, offer: Offer) -> list[str]:
         """What is said before the first call that leaves this machine."""

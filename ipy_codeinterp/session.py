@@ -185,6 +185,7 @@ class Session:
         offer = self._providers.offer(execution.model or self.settings.model)
         asked.check_can(execution, offer)
         by_vendor = self._goes_to_its_vendor(offer)
+        self._check_able(execution, offer, is_pinned=by_vendor)
         self._check_affordable(execution, _in_batches(offer) if by_vendor else offer, terms, is_pinned=by_vendor)
         return self.batches.put(batch.new_batch(execution, str(offer), terms, self.notebook, by_vendor=by_vendor))
 
@@ -582,6 +583,13 @@ class Session:
             if self.batches.put_instead(aside, id):
                 hint = f"collect it later: batch collect {aside.id}"
                 raise Batched(f"put aside as {aside.id}, since {error}", hint=hint, id=aside.id) from error
+
+    def _check_able(self, execution: Execution, offer: Offer, *, is_pinned: bool) -> None:
+        """Raises `NoOffer` for what nobody who will be asked can do."""
+        from ipy_codeinterp.client.route import able
+
+        rules = self._providers.rules()
+        able(execution, [offer, *(() if is_pinned else rules.others)], rules, {})
 
     def _check_affordable(self, execution: Execution, offer: Offer, terms: Terms, *, is_pinned: bool = False) -> None:
         """What can never be sent for its `max_cost` is refused now, not every time that it is tried.

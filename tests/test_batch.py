@@ -468,6 +468,8 @@ def test_refused_at_once(tmp_path: Path) -> None:
         for how, error in (
             ({"container": "a"}, InvalidInput),
             ({"network": True}, InvalidInput),
+            ({"packages": ["polars"]}, NoOffer),
+            ({"timeout": 1000.0}, NoOffer),
             ({"max_cost": 0.0001}, NotAllowed),
             ({"model": "claud@scripted"}, UnknownName),
             ({"policy": "dearest"}, UnknownName),

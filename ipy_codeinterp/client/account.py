@@ -18,7 +18,7 @@ from ipy_codeinterp.client.apart import Apart
 from ipy_codeinterp.client.chain import Handler, Run
 from ipy_codeinterp.client.kept import Kept
 from ipy_codeinterp.errors import InterpError, OverBudget, ProviderError, StoreError
-from ipy_codeinterp.execution import Cost, Outcome, Result, Usage
+from ipy_codeinterp.execution import Cost, Outcome, Result, Timings, Usage
 from ipy_codeinterp.store import ledger
 from ipy_codeinterp.store.database import Database
 from ipy_codeinterp.store.ledger import Attempt, Budgets, Origin
@@ -74,6 +74,7 @@ class Account:
         run.attempt_id = attempt.id
         run.attempts += 1
         told_before = len(run.request_ids)
+        run.timings = Timings(queue=run.timings.queue)
         started = time.monotonic()
         outcome: Outcome | None = None  # no reply
         usage, cost = Usage(), NOTHING
@@ -99,7 +100,7 @@ class Account:
                 seconds=time.monotonic() - started,
                 usage=usage,
                 cost=cost,
-                timings=run.timings,
+                timings=_own(run),
                 request_id=next(iter(run.request_ids[told_before:]), None),
             )
             settle(attempt)
@@ -164,6 +165,15 @@ class Served:
             attempt = attempt.settled(outcome=result.outcome, seconds=result.timings.total, cost=result.cost)
             self._database.put(lambda connection: ledger.note_served(connection, attempt, result.source))
         return result
+
+
+def _own(run: Run) -> Timings:
+    """Of this attempt alone: those before it have waited, too."""
+    queue, before = run.timings.queue, run.queue_noted
+    if queue is None:
+        return run.timings
+    run.queue_noted = queue
+    return replace(run.timings, queue=queue - before)
 
 
 def _check_call(run: Run, attempt: Attempt) -> None:

@@ -61,7 +61,8 @@ class Run:
     spent: Decimal = Decimal(0)  # USD, by its attempts; what nobody knows at its worst
     request_ids: tuple[str, ...] = ()
     rate_headers: Mapping[str, str] = field(default_factory=dict)  # what the last reply says of the provider's limits
-    timings: Timings = Timings()  # noqa: RUF009 - frozen
+    timings: Timings = Timings()  # noqa: RUF009 - frozen; of this round
+    queue_noted: float = 0.0  # of the seconds in the queue, those of attempts that are in the ledger
     is_bound: bool = False  # to its offer: no other is asked
     use_cache: bool = True  # whether it may be served from what is kept, or share another's answer
     _key: str | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from ipy_codeinterp.client.rounds import answer, joined, step_of
 from ipy_codeinterp.client.transport import Transport
 from ipy_codeinterp.dialects.dialect import Answer, Call, Reply, Round
 from ipy_codeinterp.errors import GatewayLost, InterpError, Rejected
-from ipy_codeinterp.execution import Execution, File, Notice, Result, Step
+from ipy_codeinterp.execution import Execution, File, Notice, Result, Step, Timings
 
 Locks = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str | None, asyncio.Lock]]
 RunTool = Callable[[Execution, Run], Awaitable[Result]]
@@ -106,8 +107,14 @@ class Converse:
 
     async def _round(self, run: Run, handler: Handler) -> Result:
         """One request and its reply, with the figures that stayed at the provider."""
+        run.timings, run.queue_noted = Timings(), 0.0
         result = await handler(run)
-        return result if run.offer.is_local else await with_figures(self._transport, run, result)
+        if run.offer.is_local or not any(step.files for step in result.steps):
+            return result
+        began = time.monotonic()
+        whole, known = await with_figures(self._transport, run, result), result.timings
+        fetched = (known.transfer or 0.0) + time.monotonic() - began
+        return replace(whole, timings=replace(known, transfer=fetched))
 
     async def _given(self, run: Run, ids: Ids) -> tuple[File, ...]:
         """The files with the ids that the provider has for them; without, where they travel inside the request."""

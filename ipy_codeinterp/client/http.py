@@ -13,8 +13,10 @@ import json
 import os
 import socket
 import ssl
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -108,12 +110,27 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the head of a reply says."""
+    """What the head of a reply says, and how many seconds it took to connect (0: a connection was there)."""
 
     status: int
     request_id: str | None
     content_type: str
     rate_headers: Mapping[str, str]
+    connect: float = 0.0
+
+
+_connecting: ContextVar[float] = ContextVar("connecting", default=0.0)  # seconds, of the request that is being made
+
+
+class Connector(aiohttp.TCPConnector):
+    """Notes how long each new connection takes to be made."""
+
+    async def _create_connection(self, *what: Any) -> Any:
+        began = time.monotonic()
+        try:
+            return await super()._create_connection(*what)
+        finally:
+            _connecting.set(_connecting.get() + time.monotonic() - began)
 
 
 class Http:
@@ -124,7 +141,7 @@ class Http:
         self._proxies: dict[str, str | None] = {}  # by base URL
         self._trust: ssl.SSLContext | None = None  # made when first needed: aiohttp's own is as old as its import
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, socket_factory=self._make_socket),
+            connector=Connector(limit=0, socket_factory=self._make_socket),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
             trust_env=False,  # it would also read ~/.netrc, and send what is there
         )
@@ -157,6 +174,7 @@ class Http:
         head: Heard | None = None
         response: aiohttp.ClientResponse | None = None
         begun = False
+        _connecting.set(0.0)
         try:
             async with self._http.request(
                 method,
@@ -255,7 +273,8 @@ def _headers(endpoint: Endpoint, attempt_id: str, data: object) -> dict[str, str
 def _head(response: aiohttp.ClientResponse, dialect: Dialect) -> Heard:
     named = response.headers.get(dialect.REQUEST_ID_HEADER) or response.headers.get("x-request-id")
     request_id = masked(named) if named else None
-    return Heard(response.status, request_id, response.content_type, headers_of_limits(response.headers))
+    limits = headers_of_limits(response.headers)
+    return Heard(response.status, request_id, response.content_type, limits, _connecting.get())
 
 
 async def _error(response: aiohttp.ClientResponse, endpoint: Endpoint, head: Heard) -> InterpError:

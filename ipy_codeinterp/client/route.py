@@ -1,15 +1,16 @@
 """Who is asked: offers that cannot do it are dropped, the policy orders the rest, and the next has its turn when one
 gives up.
 
-Without fallbacks there is one offer, and its errors are raised as they are. An attempt that may have run is never
-followed by another offer's; neither is a run in a container, whose variables are at one provider.
+Without fallbacks there is one offer, and its errors are raised as they are; one that cannot do it is not asked either.
+An attempt that may have run is never followed by another offer's; neither is a run in a container, whose variables are
+at one provider.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ipy_codeinterp.catalog import Offer
@@ -39,6 +40,7 @@ FAILURES = 3  # one after the other, before an offer is left alone for a while
 TYPICAL = Usage(500, 500)  # tokens by which offers are compared that have never been tried
 EXPLORED = 0.05  # share of calls that `measured` spends on knowing more
 WALLS = ("time", "memory")
+NAMED = 3  # offers that an error names: who can
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +86,15 @@ CRITICAL = Choice(_accuracy, "the most often right, since it is critical")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How to choose: the policy's name, the offers beside the asked one, and why others may not be asked."""
+    """How to choose: the policy's name, the offers beside the asked one, and why others may not be asked.
+
+    `known` are all that may be asked by name.
+    """
 
     policy: str = "pinned"
     others: tuple[Offer, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)  # by offer
+    known: Callable[[], Iterable[Offer]] = tuple
 
 
 class Route:
@@ -110,11 +116,14 @@ class Route:
 
     async def __call__(self, run: Run, handler: Handler) -> Result:
         rules = self._rules()
-        if run.execution.container is not None or run.is_bound or not rules.others:
+        if run.is_bound:
+            return await handler(run)
+        if run.execution.container is not None or not rules.others:
+            able(run.execution, [run.offer], rules, {})
             return await handler(run)
         reasons = dict(rules.refused)
-        able = _able(run.execution, [run.offer, *rules.others], reasons)
-        ordered, words = await self._ordered(run, run.policy or rules.policy, able)
+        offers = able(run.execution, [run.offer, *rules.others], rules, reasons)
+        ordered, words = await self._ordered(run, run.policy or rules.policy, offers)
         error: InterpError | None = None
         causes: list[InterpError] = []
         for offer in ordered:
@@ -135,7 +144,7 @@ class Route:
                 causes.append(caught)
                 reasons[str(offer)] = f"{type(caught).__name__}: {caught}"
                 continue
-            result = replace(result, why=_why(str(offer), words, reasons, len(able)))
+            result = replace(result, why=_why(str(offer), words, reasons, len(offers)))
             return await self._beyond_the_wall(run, handler, result, ordered)
         hint = error.hint if error else "ask another model"
         raise NoOffer(_all(reasons), hint=hint, reasons=reasons, causes=causes) from error
@@ -211,17 +220,25 @@ class _Health:
         self._trying = False
 
 
-def _able(execution: Execution, offers: Sequence[Offer], reasons: dict[str, str]) -> list[Offer]:
-    """Those that can do it, each once. Raises `NoOffer` with why each cannot."""
-    able: dict[str, Offer] = {}
+def able(execution: Execution, offers: Sequence[Offer], rules: Rules, reasons: dict[str, str]) -> list[Offer]:
+    """Those that can do it, each once. Raises `NoOffer` with why each cannot, and who can."""
+    found: dict[str, Offer] = {}
     for offer in offers:
         if why := _cannot(execution, offer):
             reasons[str(offer)] = why
         else:
-            able.setdefault(str(offer), offer)
-    if not able:
-        raise NoOffer(_all(reasons), hint="change the cell's flags, or name another model", reasons=reasons)
-    return list(able.values())
+            found.setdefault(str(offer), offer)
+    if not found:
+        raise NoOffer(_all(reasons), hint=_who_can(execution, rules), reasons=reasons)
+    return list(found.values())
+
+
+def _who_can(execution: Execution, rules: Rules) -> str:
+    names = [str(offer) for offer in rules.known() if not _cannot(execution, offer)]
+    if not names:
+        return "change the cell's flags, or name another model"
+    more = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more} can"
 
 
 def _cannot(execution: Execution, offer: Offer) -> str:
@@ -247,9 +264,9 @@ def _wall(offer: Offer, name: str) -> float:
     return offer.timeout if name == "time" else float(offer.memory)
 
 
-def _why(offer: str, words: str, reasons: Mapping[str, str], able: int) -> str:
+def _why(offer: str, words: str, reasons: Mapping[str, str], count: int) -> str:
     others = "".join(f"; not {other}: {why}" for other, why in reasons.items())
-    return f"{offer}: {words} of {able}{others}" if able > 1 else f"{offer}: the only one that can{others}"
+    return f"{offer}: {words} of {count}{others}" if count > 1 else f"{offer}: the only one that can{others}"
 
 
 def _all(reasons: Mapping[str, str]) -> str:

@@ -20,7 +20,7 @@ from ipy_codeinterp.client.http import Endpoint, Heard, Http, content, not_json,
 from ipy_codeinterp.dialects import lifting, sse
 from ipy_codeinterp.dialects.dialect import END_EVENT, Ask, Decoder, Dialect, Reply
 from ipy_codeinterp.errors import BadAttachment, BadReply, NotAllowed, ProviderError
-from ipy_codeinterp.execution import File, Phase, Result, Step
+from ipy_codeinterp.execution import Event, File, Phase, Result, Step, Timings
 
 CONTAINERS = "/ipy_codeinterp/containers"
 MOST_REPLY = 512 << 20  # bytes
@@ -28,6 +28,7 @@ MOST_FILE = 512 << 20
 MOST_ABOUT = 1 << 20  # of what describes something
 BLANK = b" \t\r\n"
 MARK = codecs.BOM_UTF8  # some put it before a reply
+RUNNING = "running"  # the phase in which code runs
 SSE_BEGINS = (b"data:", b"event:", b"id:", b"retry:", b":")
 
 
@@ -65,6 +66,7 @@ class Transport:
 
         def heard(head: Heard) -> None:
             run.rate_headers = head.rate_headers
+            run.timings = replace(run.timings, connect=head.connect)
             if head.status == 200 and head.request_id:
                 run.request_ids += (head.request_id,)
 
@@ -72,10 +74,13 @@ class Transport:
         asked = self.http.request(endpoint, "POST", path, data=body, attempt_id=run.attempt_id, heard=heard)
         async with asked as response:
             run.decoder = decoder = dialect.decoder(ask)  # from here on code may have run
-            run.timings = replace(run.timings, first_byte=time.monotonic() - sent)
-            await _read(response, dialect, decoder, run)
+            begun = time.monotonic()
+            run.timings = replace(run.timings, first_byte=begun - sent)
+            ran = await _read(response, dialect, decoder, run)
+            ended = time.monotonic()
             run.reply = decoder.reply()
         run.container_id = run.reply.container
+        run.timings = _parted(run, run.reply, ran, waited=ended - sent, arrived=ended - begun)
         return result_of(run, run.reply)
 
     async def upload(self, file: File, provider: str) -> str:
@@ -155,12 +160,45 @@ def _extension(run: Run) -> dict[str, Any]:
     }
 
 
-async def _read(response: aiohttp.ClientResponse, dialect: Dialect, decoder: Decoder, run: Run) -> None:
-    """Feed the decoder what arrives, and tell what it says.
+class _Stopwatch:
+    """How long code ran, as far as a stream shows: from when it was whole until something was heard of it."""
+
+    def __init__(self) -> None:
+        self.seconds: float | None = None
+        self._since: float | None = None
+
+    def heard(self, event: Event | None) -> None:
+        """None is the end."""
+        if self._since is not None:
+            self.seconds = (self.seconds or 0.0) + time.monotonic() - self._since
+            self._since = None
+        if isinstance(event, Phase) and event.name == RUNNING:
+            self._since = time.monotonic()
+
+
+def _parted(run: Run, reply: Reply, ran: float | None, *, waited: float, arrived: float) -> Timings:
+    """Where the seconds went: `waited` for all of the reply, of which it `arrived` in the last ones.
+
+    On this machine there is no model, and what was not the code was its way here. A vendor's model writes while the
+    reply arrives: what was not the code was the model. Where nobody says how long the code ran, and no stream shows it,
+    that is all one.
+    """
+    known = run.timings
+    execution = ran if reply.execution_seconds is None else reply.execution_seconds
+    if run.offer.is_local:
+        transfer = None if execution is None else max(arrived - execution, 0.0)
+        return replace(known, execution=execution, transfer=transfer)
+    model = max(waited - (known.connect or 0.0) - (execution or 0.0), 0.0)
+    return replace(known, execution=execution, model=model)
+
+
+async def _read(response: aiohttp.ClientResponse, dialect: Dialect, decoder: Decoder, run: Run) -> float | None:
+    """Feed the decoder what arrives, and tell what it says. Returns how many seconds code was seen to run.
 
     What it is shows its beginning: relays call a stream JSON, a JSON reply a stream, and a web page either.
     """
     reader: _Events | _Whole | None = None
+    watch = _Stopwatch()
     size, beginning = 0, b""
     async for chunk in response.content.iter_any():
         size += len(chunk)
@@ -173,12 +211,15 @@ async def _read(response: aiohttp.ClientResponse, dialect: Dialect, decoder: Dec
         reader = reader or _reader(chunk, response.content_type, dialect)
         for event in reader.feed(chunk):
             for told in decoder.feed(event):
+                watch.heard(told)
                 await run.emit(told)
+    watch.heard(None)
     if reader is None:
         raise BadReply("the reply is empty", hint="try again; if it stays so, look at the base URL")
     for event in reader.close():
         for told in decoder.feed(event):
             await run.emit(told)
+    return None if isinstance(reader, _Whole) else watch.seconds  # what came whole does not show it
 
 
 def _unmarked(beginning: bytes) -> bytes:
@@ -261,7 +302,6 @@ def result_of(run: Run, reply: Reply) -> Result:
     """What `reply` means to `run`: everything but its cost."""
     steps = [part for part in reply.parts if isinstance(part, Step)]
     outcome = steps[-1].outcome if steps else "limit" if reply.stop in ("length", "context") else "unknown"
-    run.timings = replace(run.timings, execution=reply.execution_seconds)
     return run.result(
         outcome,
         parts=reply.parts,

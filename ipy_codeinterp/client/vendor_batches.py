@@ -117,7 +117,7 @@ class VendorBatches:
         run.attempts, run.container_id = 1, reply.container
         result = result_of(run, reply)
         cost = _cost(self._offer_of(batch.offer), reply)
-        timings = Timings(execution=result.timings.execution)  # how long it waited there is not how long it took
+        timings = Timings(execution=reply.execution_seconds)  # how long it waited there is not how long it took
         result = replace(result, cost=cost, timings=timings)
         whole, said = await self._whole(batch, run, result, reply, may_go_on=may_go_on)
         return End("done", said, whole, cost, reply.usage)

@@ -245,6 +245,19 @@ def test_nobody_can(how: dict[str, Any], said: str) -> None:
     assert (world.asked, len(caught.value.reasons)) == ([], 3)
 
 
+@pytest.mark.parametrize("how", [{}, {"container": "mine"}], ids=["fresh", "in a container"])
+def test_alone_and_unable(how: dict[str, Any]) -> None:
+    """The only offer there is, or the one that has the container, is not asked for what it lacks; who can is named."""
+    world = World(others=())
+    able = [an_offer(name, provider="local") for name in "klmn"]
+    world.route._rules = lambda: Rules(known=lambda: [A, *able])
+
+    with pytest.raises(NoOffer, match="a@test: it has no mounts") as caught:
+        world.run(mounts=("/data",), **how)
+
+    assert (world.asked, caught.value.hint) == ([], "k@local, l@local, m@local, and 1 more can")
+
+
 def test_a_container_stays_where_it_is() -> None:
     """Variables are at one provider: a run in a container is nobody else's."""
     world = World("cheapest")
