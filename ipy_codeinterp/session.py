@@ -185,9 +185,10 @@ class Session:
         offer = self._providers.offer(execution.model or self.settings.model)
         asked.check_can(execution, offer)
         by_vendor = self._goes_to_its_vendor(offer)
+        aside = batch.new_batch(execution, str(offer), terms, self.notebook, by_vendor=by_vendor)
         self._check_able(execution, offer, is_pinned=by_vendor)
         self._check_affordable(execution, _in_batches(offer) if by_vendor else offer, terms, is_pinned=by_vendor)
-        return self.batches.put(batch.new_batch(execution, str(offer), terms, self.notebook, by_vendor=by_vendor))
+        return self.batches.put(aside)
 
     def words_of_batch(self, id: str) -> str:
         """Where it was put, and what that may cost. Raises `UnknownName`."""

@@ -14,7 +14,6 @@ from aiohttp import web
 from ipy_codeinterp.catalog import Limits, Offer, Price
 from ipy_codeinterp.client.account import Account
 from ipy_codeinterp.client.chain import Run, compose
-from ipy_codeinterp.client.limit import Limit
 from ipy_codeinterp.dialects import messages, sse
 from ipy_codeinterp.execution import Execution, Result, Stream
 from tests.client.provider import Lab, Provider, begun, envelope_of, lab, runs
