@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ipy_codeinterp import attachments, languages, registry
+from ipy_codeinterp import attachments, languages, registry, shield
 from ipy_codeinterp.catalog import Offer
-from ipy_codeinterp.errors import BadAttachment, InvalidInput, NotAllowed, NothingToRun
+from ipy_codeinterp.errors import BadAttachment, HoldsSecret, InvalidInput, NotAllowed, NothingToRun
 from ipy_codeinterp.execution import Execution
 from ipy_codeinterp.settings import Settings
 
@@ -83,6 +83,18 @@ def check_can(execution: Execution, offer: Offer) -> None:
             hint="name one, as --model claude@anthropic (key in ANTHROPIC_API_KEY) or --model gpt@openai"
             " (OPENAI_API_KEY); for a server of your own set IPY_CODEINTERP_BASE_URL and --model NAME@compatible",
         )
+
+
+def check_secrets(execution: Execution, labels: Mapping[str, str]) -> None:
+    """Raises `HoldsSecret` for what looks like a key, in the code or in any other word of the user's."""
+    said = [*shield.texts_of(execution), *(("label", text) for text in (*labels, *labels.values()))]
+    for name, text in said:
+        if found := shield.find(text):
+            where = f"line {text.count(chr(10), 0, found[0].start) + 1}" if name == "body" else f"the {name}"
+            raise HoldsSecret(
+                f"{where} holds what looks like {found[0].what}: nothing was sent, run or kept",
+                hint="take it out; if it is meant, or is none: --allow-secrets (in Python allow_secrets=True)",
+            )
 
 
 def check_unchanged(execution: Execution) -> None:

@@ -8,6 +8,7 @@ InterpError                     .hint says what to do next      .transient says 
 │   └── BadRecording            a folder that holds no recording we can read
 ├── NotAllowed                  consent or configuration forbids it
 │   ├── ReplayMiss              a replay was asked for what was not recorded
+│   ├── HoldsSecret             what looks like a key is in it: nothing was sent or kept
 │   └── OverBudget              it could cost more than is left
 ├── NoOffer                     nobody can do it, or all have given up: .reasons by offer
 ├── Batched                     it is put aside until later: .id
@@ -85,6 +86,10 @@ class NotAllowed(InterpError):
 
 class ReplayMiss(NotAllowed):
     """A replay runs nothing, and this was not recorded; the hint shows what comes nearest, and what differs."""
+
+
+class HoldsSecret(NotAllowed):
+    """What looks like a key is in the cell or on its line: nothing was sent, run or kept."""
 
 
 class OverBudget(NotAllowed):

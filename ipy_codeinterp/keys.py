@@ -163,6 +163,11 @@ def learn(environ: Mapping[str, str], variables: Iterable[str]) -> None:
             remember(value)
 
 
+def values(least: int) -> tuple[str, ...]:
+    """The keys that are known here, in each way that a text may write them, of `least` characters or more."""
+    return tuple(value for value in _found if len(value) >= least)
+
+
 def masked(text: str) -> str:
     """The text without any key that is known here."""
     for value in sorted((value for value in _found if value in text), key=len, reverse=True):

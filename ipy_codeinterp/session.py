@@ -112,6 +112,7 @@ class Session:
         labels: Mapping[str, str] | None = None,
         cache: bool = True,
         aside: bool = True,
+        allow_secrets: bool = False,
         emit: Emit | None = None,
     ) -> Result:
         """Run `code` and return what came of it. The code raising, or hitting a limit, is a Result.
@@ -123,7 +124,8 @@ class Session:
         of ..."), and without `execute` nothing is run. `policy` and `critical` say how to choose between offers.
         `max_cost` is the USD that all attempts together may cost, and `labels` are kept with them in the ledger.
         Without `cache` it is run, whatever was kept of an equal one; without `aside` it is not put aside, whatever
-        `fallback` says. Raises `InterpError`.
+        `fallback` says. What looks like a key is refused, unless `allow_secrets`; in outputs and in what is kept it is
+        masked all the same. Raises `InterpError`.
         """
         how: dict[str, Any] = {"language": language, "container": container, "timeout": timeout, "mounts": mounts}
         how |= {"packages": packages, "network": network, "kind": kind, "expect": expect, "execute": execute}
@@ -132,6 +134,8 @@ class Session:
         execution = self.execution(code, model=model, files=known, **how)
         if self.is_replay:
             return await self._replay(execution, emit or _ignore)
+        if not allow_secrets:
+            asked.check_secrets(execution, labels or {})
         terms = Terms(_money(max_cost), labels or {}, _policy(policy), critical, cache)
         offer, id = self._providers.offer(execution.model or self.settings.model), batch.new_run_id()
         try:
@@ -181,6 +185,7 @@ class Session:
         if self.is_replay:
             raise NotAllowed("a replay runs nothing, also not later", hint="unset IPY_CODEINTERP_REPLAY")
         execution = self.execution(code, **how)
+        asked.check_secrets(execution, labels or {})
         terms = Terms(_money(max_cost), labels or {}, _policy(policy), critical, cache)
         offer = self._providers.offer(execution.model or self.settings.model)
         asked.check_can(execution, offer)
@@ -488,6 +493,8 @@ class Session:
 
         async def turn(execution: Execution, *, emit: Emit, cache: bool, **how: Any) -> Result:
             labels, policy, critical = how.get("labels") or {}, _policy(how.get("policy")), how.get("critical", False)
+            if not how.get("allow_secrets"):
+                asked.check_secrets(execution, labels)
             terms = Terms(how["max_cost"], labels, policy, critical, cache)
             offer = self._providers.offer(execution.model or self.settings.model)
             return await self._executed(execution, offer, terms, emit, batch.new_run_id())

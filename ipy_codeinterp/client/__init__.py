@@ -22,6 +22,7 @@ from ipy_codeinterp.client.limit import Limit
 from ipy_codeinterp.client.replay import Record, Recorder
 from ipy_codeinterp.client.retry import DEFAULT_RETRY, Retry, RetryPolicy, in_time
 from ipy_codeinterp.client.route import Route, Rules
+from ipy_codeinterp.client.told import Told
 from ipy_codeinterp.client.tracks import Tracks
 from ipy_codeinterp.client.transport import Transport
 from ipy_codeinterp.dialects.dialect import Reply
@@ -103,10 +104,11 @@ class Client:
         `deadline` is the seconds that all of it may take, `max_cost` the USD that all its attempts may cost.
         `id` is the run's, and the Result's.
         """
+        told = Told(emit)
         run = Run(
             execution,
             offer,
-            emit,
+            told,
             max_cost=max_cost,
             labels=labels,
             use_cache=use_cache,
@@ -115,7 +117,10 @@ class Client:
         )
         run.id = id or run.id
         run.deadline = None if deadline is None else run.started + deadline
-        return await self._handler(run)
+        try:
+            return await self._handler(run)
+        finally:
+            await told.close()
 
     async def go_on(self, run: Run, result: Result, reply: Reply) -> Result:
         """The rounds after a first one, of which `result` came by another way."""

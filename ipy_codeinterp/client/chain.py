@@ -20,11 +20,12 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
+from ipy_codeinterp import shield
 from ipy_codeinterp.catalog import Offer
 from ipy_codeinterp.dialects.dialect import Decoder, Reply, Round
 from ipy_codeinterp.execution import Event, Execution, File, Outcome, Result, Step, Text, Timings, Usage
@@ -32,6 +33,7 @@ from ipy_codeinterp.execution import Event, Execution, File, Outcome, Result, St
 AROUND_CODE = 1000  # tokens that a dialect may put around the code
 LEAST_TOKENS = 1024  # of a reply: with fewer a model cannot even pass on the code
 MILLION = 1_000_000
+NOTHING_NATIVE: Mapping[str, Any] = {}
 Emit = Callable[[Event], Awaitable[None]]
 
 
@@ -100,9 +102,17 @@ class Run:
         """Seconds until the deadline; None without one."""
         return None if self.deadline is None else self.deadline - time.monotonic()
 
-    def result(self, outcome: Outcome, **facts: Any) -> Result:
-        """A Result of this run."""
+    def result(
+        self,
+        outcome: Outcome,
+        parts: Iterable[Text | Step] = (),
+        native: Mapping[str, Any] = NOTHING_NATIVE,
+        **facts: Any,
+    ) -> Result:
+        """A Result of this run, without secrets: whatever keeps, tells or shows it has it from here."""
         return Result(
+            parts=shield.masked_parts(parts),
+            native=shield.masked_value(native),
             id=self.id,
             outcome=outcome,
             attempts=self.attempts,

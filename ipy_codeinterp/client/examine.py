@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 from ipy_codeinterp.client import rates
 from ipy_codeinterp.client.http import Endpoint, Heard, Http, content, parsed, proxy_of
 from ipy_codeinterp.errors import InterpError
-from ipy_codeinterp.keys import masked
+from ipy_codeinterp.shield import masked_words as masked
 from ipy_codeinterp.store.limits import NOTHING_STATED, Stated
 
 TIMEOUT = 15.0  # seconds for each stage

@@ -44,7 +44,7 @@ from ipy_codeinterp.errors import (
     TooLarge,
     Unreachable,
 )
-from ipy_codeinterp.keys import masked
+from ipy_codeinterp.shield import masked_words as masked
 
 CONNECT_TIMEOUT = 10.0  # seconds
 SILENCE = 300.0  # seconds: a vendor's interpreter may work for minutes before it says a word

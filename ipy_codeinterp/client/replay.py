@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
+from ipy_codeinterp import shield
 from ipy_codeinterp.client.cache import tell
 from ipy_codeinterp.client.chain import Emit, Handler, Run
 from ipy_codeinterp.client.misses import missed
@@ -21,7 +22,7 @@ async def replay(recording: Recording, execution: Execution, emit: Emit) -> Resu
     entry = recording.take(execution)
     if entry is None:
         raise missed(recording, execution)
-    result = await asyncio.to_thread(recording.result, entry)
+    result = shield.masked_result(await asyncio.to_thread(recording.result, entry))
     await emit(Phase("running"))
     await tell(result, emit)
     return result

@@ -10,6 +10,7 @@ from decimal import Decimal
 from ipy_codeinterp.client.chain import Run
 from ipy_codeinterp.dialects.dialect import Answer, Call
 from ipy_codeinterp.execution import Cost, Display, Execution, Result, Step, Timings, Usage
+from ipy_codeinterp.shield import masked
 
 MOST_TOLD = 16_000  # characters of each stream: the model pays for what it reads
 WHERE_TIME_WENT = [each.name for each in fields(Timings)]
@@ -29,7 +30,7 @@ def answer(call: Call, result: Result) -> Answer:
 def step_of(call: Call, result: Result, asked: Execution) -> Step:
     """The call as a Step of the conversation."""
     ran = result.steps[-1] if result.steps else Step(call.code, call.language, outcome=result.outcome)
-    return replace(ran, code=call.code, verbatim=same(call.code, asked.body) if asked.kind == "code" else None)
+    return replace(ran, code=masked(call.code), verbatim=same(call.code, asked.body) if asked.kind == "code" else None)
 
 
 def same(code: str, body: str) -> bool:

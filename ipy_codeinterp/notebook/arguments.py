@@ -80,6 +80,13 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("--no-execute",), {"action": "store_true", "help": "only show the code, run nothing; with --ask"}),
     (("--batch",), {"action": "store_true", "help": "put the cell aside: it is run when there is room for it"}),
     (
+        ("--allow-secrets",),
+        {
+            "action": "store_true",
+            "help": "send the cell although it holds what looks like a key; in outputs and the journal it stays masked",
+        },
+    ),
+    (
         ("--no-raise-error",),
         {"action": "store_true", "help": "show an error of the code, but do not fail the cell with it"},
     ),
@@ -130,6 +137,8 @@ def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
             raise BadUsage(f"--{name}: it goes with --ask")
     if options.ask and options.chunks is not None:
         raise BadUsage("--ask: it does not go with --chunks")
+    if options.allow_secrets and options.batch:
+        raise BadUsage("--allow-secrets: it does not go with --batch, which would keep the cell as it is")
     if options.batch and options.chunks is not None:
         raise BadUsage("--batch: it does not go with --chunks")
     if options.out is not None and (not options.out.isidentifier() or keyword.iskeyword(options.out)):

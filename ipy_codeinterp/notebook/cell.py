@@ -82,7 +82,7 @@ def _terms(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _once(desk: Desk, execution: Execution, options: argparse.Namespace) -> tuple[Result, CodeError | None]:
-    result = shown(desk, execution, desk.session.run, **_terms(options))
+    result = shown(desk, execution, desk.session.run, allow_secrets=options.allow_secrets, **_terms(options))
     for remark in remarks(execution, result):
         desk.remark(remark)
     return result, failure(result, desk.surroundings(execution, result))
@@ -98,7 +98,8 @@ def _aside(desk: Desk, execution: Execution, options: argparse.Namespace) -> tup
 def _over_chunks(desk: Desk, execution: Execution, options: argparse.Namespace) -> tuple[Report, CodeError | None]:
     from ipy_codeinterp import chunks
 
-    run = partial(chunks.run, desk.session, path=options.chunks, checkpoint=options.checkpoint)
+    how = {"path": options.chunks, "checkpoint": options.checkpoint, "allow_secrets": options.allow_secrets}
+    run = partial(chunks.run, desk.session, **how)
     try:
         report = shown(desk, execution, run, rows=options.rows or chunks.ROWS, **_terms(options))
     except chunks.RangeFailed as error:

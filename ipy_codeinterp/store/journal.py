@@ -17,6 +17,7 @@ from typing import Any
 
 from ipy_codeinterp.execution import Cost, Execution, File, Limit, Result, Step, Text, Timings, Usage
 from ipy_codeinterp.outputs import Collector, from_nbformat, to_nbformat
+from ipy_codeinterp.shield import masked_execution
 from ipy_codeinterp.store import artifacts, packing
 from ipy_codeinterp.store.packing import Artifact
 
@@ -34,7 +35,7 @@ def insert(connection: sqlite3.Connection, execution: Execution, result: Result,
     text, found = _apart(result)
     row = (result.id, key or execution.key, datetime.now(UTC).isoformat(), result.offer, result.outcome)
     try:
-        _insert(connection, (*row, to_json(execution), text))
+        _insert(connection, (*row, to_json(masked_execution(execution)), text))
     except (sqlite3.DataError, OverflowError):  # "string or blob too big"
         raise artifacts.too_large(len(text), connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)) from None
     for artifact in found:

@@ -26,6 +26,7 @@ from typing import Any
 
 from ipy_codeinterp.errors import BadRecording, StoreError
 from ipy_codeinterp.execution import Execution, File, Result, Step
+from ipy_codeinterp.shield import masked_execution
 from ipy_codeinterp.store import journal, packing
 
 FORMAT = 1
@@ -123,7 +124,9 @@ class Recording:
             address = self.address(execution)
             name = f"{address}-{self._times[address] + 1}.json"
             try:
-                entry = Entry(name, asked_of(execution), self._written(name, execution, result, contents))
+                entry = Entry(
+                    name, asked_of(masked_execution(execution)), self._written(name, execution, result, contents)
+                )
             except OSError as error:
                 raise _unwritable(self.folder, error) from None
             self._entries[name] = entry
@@ -178,7 +181,7 @@ class Recording:
         told = journal.content_of(_anywhere(result))
         told = {key: value for key, value in told.items() if key not in ("native", "source")}
         content: dict[str, Any] = json.loads(journal.to_json(packing.packed(told, keep)))
-        asked = packing.packed(asked_of(execution), keep)
+        asked = packing.packed(asked_of(masked_execution(execution)), keep)
         _write(self.folder / "runs" / name, [_json({"asked": asked, "result": content})])
         self._note_offer(execution.model, result.offer)
         return content

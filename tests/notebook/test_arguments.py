@@ -44,6 +44,7 @@ def test_nothing_said() -> None:
         "rows": None,
         "checkpoint": None,
         "no_raise_error": False,
+        "allow_secrets": False,
     }
 
 
@@ -100,6 +101,7 @@ def test_lines_do_not_mix() -> None:
         *[(f"--chunks a --rows={value}", "not a number of rows") for value in ("0", "-1", "many", "1e3", "²", "")],
         ("--rows 5", "--rows: it goes with --chunks"),
         ("--checkpoint kept", "--checkpoint: it goes with --chunks"),
+        ("--allow-secrets --batch", "--allow-secrets: it does not go with --batch"),
         ("--batch --chunks a.csv", "--batch: it does not go with --chunks"),
         *[(f"--out {name}", "not a variable's name") for name in ("1a", "a.b", "a-b", "class", "None")],
         ("--out ''", "not a variable's name"),
