@@ -14,6 +14,7 @@ from ipy_codeinterp import languages, settings, warm
 from ipy_codeinterp import verbs as verbs_
 from ipy_codeinterp.errors import InterpError, InvalidInput, NoIsolation, NotAllowed
 from ipy_codeinterp.execution import Result
+from ipy_codeinterp.providers import learn_keys
 
 OK, CODE_RAISED, USAGE, NO_ISOLATION, LIMIT_OR_CRASH = range(5)
 FAILED = CODE_RAISED  # of doctor and models: something does not work
@@ -143,7 +144,9 @@ def _record(options: argparse.Namespace) -> int:
 def _shared(verb: verbs_.Verb, options: argparse.Namespace) -> int:
     if verbs_.needs_session(verb.name, options):
         return _with_session(options)
-    print(verb.run(settings.load(), options))
+    known = settings.load()
+    learn_keys(known)  # what is shown again holds none of them
+    print(verb.run(known, options))
     return OK
 
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ipy_codeinterp import batch, registry
+from ipy_codeinterp import batch, looking_back, registry
 from ipy_codeinterp.errors import InvalidInput, UnknownName
 from ipy_codeinterp.execution import Output
 from ipy_codeinterp.mime import safe_text
@@ -56,7 +56,7 @@ def _add_stats(parser: argparse.ArgumentParser) -> None:
 def _stats(settings: Settings, options: argparse.Namespace) -> str:
     now = datetime.now(UTC)
     by = [registry.find("group", name.strip(), stats.BY) for name in (options.by or "").split(",") if name.strip()]
-    since = now - _window(options.since) if options.since else None
+    since = now - looking_back.window(options.since) if options.since else None
     with database.reading(store_of(settings)) as connection:
         calls = list(stats.calls(connection, since or BEGINNING)) if connection else []
     if options.export:
@@ -65,13 +65,6 @@ def _stats(settings: Settings, options: argparse.Namespace) -> str:
         return against.table(against.compare(calls, options.against))
     found = stats.stats(calls, by, now=now, since=since)
     return stats.as_json(found) if options.json else stats.table(found) if found else "no calls"
-
-
-def _window(said: str) -> timedelta:
-    try:
-        return stats.window(said)
-    except ValueError as error:
-        raise InvalidInput(f"--since {said}: {error}", hint="write 30d, 12h, 90m or 4w") from None
 
 
 def _export(calls: list[stats.Call], path: Path) -> str:
@@ -227,6 +220,9 @@ VERBS = {
     verb.name: verb
     for verb in (
         Verb("stats", "say how many calls there were, how well, how fast, for how much", _add_stats, _stats),
+        Verb("history", "list what was run, with what it cost", looking_back.add_history, looking_back.listed),
+        Verb("show", "show again what came of one, for nothing", looking_back.add_show, looking_back.shown),
+        Verb("export", "write Results into a file of your own", looking_back.add_export, looking_back.exported),
         Verb("budget", "say what is spent and held, and what is left", _add_budget, _budget),
         Verb("batch", "list what is put aside, wait for it, collect one or cancel it", _add_batch, _batch),
     )

@@ -61,10 +61,18 @@ def flags(parser: argparse.ArgumentParser) -> set[tuple[str, ...]]:
     return {tuple(action.option_strings) or (action.dest,) for action in parser._actions}
 
 
+OF_ONE = {"show": (), "export": ("run_1", "run_1.md")}  # what says which Result is wanted
+
+
 @pytest.mark.parametrize("name", VERBS)
 def test_nothing_yet(tmp_path: Path, name: str) -> None:
     """Where nothing was ever run there is an answer too, and no file is made for it."""
-    assert say(Settings(data_dir=tmp_path / "new"), name)
+    nothing = Settings(data_dir=tmp_path / "new")
+    if name in OF_ONE:
+        with pytest.raises(UnknownName):
+            say(nothing, name, *OF_ONE[name])
+    else:
+        assert say(nothing, name)
     assert not (tmp_path / "new").exists()
 
 

@@ -141,9 +141,14 @@ def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
         raise BadUsage("--allow-secrets: it does not go with --batch, which would keep the cell as it is")
     if options.batch and options.chunks is not None:
         raise BadUsage("--batch: it does not go with --chunks")
-    if options.out is not None and (not options.out.isidentifier() or keyword.iskeyword(options.out)):
-        raise BadUsage(f"--out {options.out}: not a variable's name")
+    check_variable(options.out)
     return options
+
+
+def check_variable(name: str | None) -> None:
+    """Raises `BadUsage` for an `--out` that no variable can be called."""
+    if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
+        raise BadUsage(f"--out {name}: not a variable's name")
 
 
 class Grammar(Protocol):

@@ -7,12 +7,13 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ipy_codeinterp import catalog, consent, registry, verbs
+from ipy_codeinterp import catalog, consent, looking_back, registry, verbs
 from ipy_codeinterp.errors import NotAllowed
 from ipy_codeinterp.execution import ContainerState, Display, Output, Update
 from ipy_codeinterp.notebook.arguments import BadUsage, parse_verb, split
 from ipy_codeinterp.notebook.desk import Desk
 from ipy_codeinterp.notebook.endings import interrupted
+from ipy_codeinterp.notebook.shown_again import show_again
 from ipy_codeinterp.tables import columns
 
 HELP = """Run the cell in an isolated interpreter and show its output while it runs.
@@ -249,13 +250,14 @@ VERBS = {
         OwnVerb("container", "list what is kept between cells, restart or delete one", _add_container, _container),
         OwnVerb("models", "the interpreters there are; --probe asks one, --warm keeps one warm", _add_models, _models),
         OwnVerb("doctor", "what works here and at the providers, and what to do", _add_doctor, _doctor),
+        OwnVerb("show", "show again what came of one, for nothing", looking_back.add_show, show_again),
         OwnVerb("record", "what the recording of this session holds", _add_record, _record),
         OwnVerb("enable", "names without a provider mean this one, from now on", _add_provider, _enable),
         OwnVerb("disable", "only @PROVIDER asks it, from now on", _add_provider, _disable),
         OwnVerb("help", "this", _add_nothing, _help),
     )
 }
-known: dict[str, OwnVerb | verbs.Verb] = {**VERBS, **verbs.VERBS}
+known: dict[str, OwnVerb | verbs.Verb] = {**VERBS, **verbs.VERBS, **VERBS}  # a notebook shows more than a shell
 
 
 def names() -> tuple[str, ...]:

@@ -1,0 +1,34 @@
+"""`%interp show`: a Result of the journal under the cell that asks for it, as its own cell showed it."""
+
+from __future__ import annotations
+
+import argparse
+
+from ipy_codeinterp import looking_back
+from ipy_codeinterp.notebook.arguments import check_variable
+from ipy_codeinterp.notebook.desk import Desk
+from ipy_codeinterp.store.history import Kept
+
+
+def show_again(desk: Desk, options: argparse.Namespace) -> None:
+    """Its outputs, and with `--out` the Result in a variable. An error is shown, and fails nothing."""
+    check_variable(options.out)
+    desk.session.flush()
+    kept = looking_back.find(desk.settings, options.id)
+    put_again(desk, kept)
+    if options.out:
+        desk.shell.user_ns[options.out] = kept.result
+
+
+def put_again(desk: Desk, kept: Kept) -> None:
+    """All of its outputs, then how it was ended from outside, where it was."""
+    result = kept.result
+    author = result.offer if kept.execution.kind == "task" or not result.steps else ""
+    view = desk.view(facts={"id": result.id, "offer": result.offer}, author=author)
+    try:
+        for event in looking_back.again(kept):
+            view.show(event)
+    finally:
+        view.finish()
+    if result.ending:
+        desk.remark(result.ending)
