@@ -1,8 +1,9 @@
 """The one door between synchronous code and async work: an event loop of our own on a thread of its own.
 
 The caller's thread drains a queue of events and does all the showing; it can be interrupted at any time, and an
-interrupt cancels the work, waits (bounded) until it has ended, and is raised again. The queue is bounded in bytes:
-when it is full the socket is not read, so a program that floods is stopped, not stored.
+interrupt cancels the work, waits (bounded) until it has ended, and is raised again. Another one ends that wait at once:
+the work's clean-up goes on behind. The queue is bounded in bytes: when it is full the socket is not read, so a program
+that floods is stopped, not stored.
 """
 
 from __future__ import annotations
@@ -35,16 +36,26 @@ class Bridge:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def run(self, work: Work[T], show: Callable[[Event], None], pause: Callable[[], None] | None = None) -> T:
+    def run(
+        self,
+        work: Work[T],
+        show: Callable[[Event], None],
+        pause: Callable[[], None] | None = None,
+        idle: Callable[[], None] | None = None,
+    ) -> T:
         """The result of `work(emit)`, or what it raises. Events are shown in order, all of them before the return.
 
-        `pause` is called again and again while nothing is to be shown; without it the thread just waits.
+        While nothing is to be shown `pause` is called again and again, without it the thread just waits; `idle` is
+        called about every `WAKE_EVERY` seconds then. A second interrupt is raised in the context of the first.
         """
         passage: _Passage[T] = _Passage(self._opened(), work)
         try:
-            passage.drain(show, pause)
+            passage.drain(show, pause, idle or _nothing)
         except BaseException:  # KeyboardInterrupt, or what `show` raises
-            passage.cancel()
+            try:
+                passage.wait_cancelled()
+            finally:
+                passage.cancel()  # also where another interrupt came before it was
             with contextlib.suppress(Exception):
                 passage.drain_rest(show)
             raise
@@ -93,6 +104,10 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         loop.close()
 
 
+def _nothing() -> None:
+    pass
+
+
 _END = object()
 
 
@@ -123,12 +138,13 @@ class _Passage(Generic[T]):
             self._room.clear()
             await self._room.wait()
 
-    def drain(self, show: Callable[[Event], None], pause: Callable[[], None] | None) -> None:
+    def drain(self, show: Callable[[Event], None], pause: Callable[[], None] | None, idle: Callable[[], None]) -> None:
         """Show events until the work has ended. Waiting in steps lets a signal in."""
         while True:
             try:
                 event = self._queue.get_nowait() if pause else self._queue.get(timeout=WAKE_EVERY)
             except queue.Empty:
+                idle()
                 if pause:
                     pause()
                 continue
@@ -144,9 +160,13 @@ class _Passage(Generic[T]):
                 show(event)
 
     def cancel(self) -> None:
-        """Cancel the work and wait until its own clean-up is done: the future alone says so too early."""
+        """Cancel the work; its own clean-up goes on."""
         self._future.cancel()
         self._loop.call_soon_threadsafe(self._cancelled)
+
+    def wait_cancelled(self) -> None:
+        """Cancel the work and wait until its own clean-up is done: the future alone says so too early."""
+        self.cancel()
         self._ended.wait(CANCEL_TIMEOUT)
 
     def _cancelled(self) -> None:

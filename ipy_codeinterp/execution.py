@@ -135,7 +135,11 @@ Output = Stream | Display | Error
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """The run has entered a phase: `connecting`, `queued`, `waiting` (to try again), `running`, `transferring`."""
+    """The run has entered a phase: `connecting`, `queued`, `asked`, `waiting` (to try again), `running`, `transferring`.
+
+    It is `queued` here, by the limits of its provider, and `asked` when it is sent; that a model writes code is told by
+    CodeDelta.
+    """
 
     name: str
 
@@ -188,9 +192,6 @@ class Notice:
 
     def __str__(self) -> str:
         return self.text
-
-
-Event = Phase | CodeDelta | TextDelta | Output | Update | Clear | Restarted | Notice
 
 
 # --- what came of it ------------------------------------------------------------------------------
@@ -392,6 +393,20 @@ class Result:
         if self.isolation == NOT_ISOLATED:
             words.append(NOT_ISOLATED)
         return f"Result({', '.join(words)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """What there is of a run that was cut short, or failed; told last. `most` is the most that it can cost, USD.
+
+    `most` is None where nobody knows.
+    """
+
+    result: Result
+    most: Decimal | None = None
+
+
+Event = Phase | CodeDelta | TextDelta | Output | Update | Clear | Restarted | Notice | Partial
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ipy_codeinterp import asked, attachments, batch, registry, settings
 from ipy_codeinterp.batch import Batches, Trickle
-from ipy_codeinterp.bridge import Bridge, Emit
+from ipy_codeinterp.bridge import Bridge, Emit, Work
 from ipy_codeinterp.catalog import Offer
 from ipy_codeinterp.errors import (
     Batched,
@@ -269,14 +269,16 @@ class Session:
         *,
         show: Callable[[Event], None] | None = None,
         pause: Callable[[], None] | None = None,
+        idle: Callable[[], None] | None = None,
         **how: Any,
     ) -> Result:
         """The same from synchronous code, also where an event loop is running. Events go to `show`, on this thread.
 
-        `pause` is called while there is nothing to show.
+        While there is nothing to show `pause` is called all the time, and `idle` now and then.
         """
         self._check_open()
-        return self._bridge.run(lambda emit: self.execute(code, emit=emit, **how), show or (lambda _: None), pause)
+        work: Work[Result] = lambda emit: self.execute(code, emit=emit, **how)  # noqa: E731
+        return self._bridge.run(work, show or (lambda _: None), pause, idle)
 
     async def fetch(self, file: File) -> bytes:
         """The content of a file that a run left (one of `result.files`)."""

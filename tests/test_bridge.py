@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -148,6 +149,55 @@ def test_what_comes_after_an_interrupt(door: Bridge) -> None:
     with pytest.raises(KeyboardInterrupt):
         door.run(work, show)
     assert shown == [line(0), line(1), line(2), Notice("bye")]
+
+
+def test_second_interrupt(door: Bridge) -> None:
+    """Another interrupt leaves at once, in the context of the first; the clean-up goes on behind."""
+    cleaning, let_go, cleaned = threading.Event(), asyncio.Event(), threading.Event()
+
+    async def work(emit: Emit) -> None:
+        try:
+            await emit(line(1))
+            await forever(emit)
+        finally:
+            cleaning.set()
+            await let_go.wait()
+            cleaned.set()
+
+    def show(_: Event) -> None:
+        assert door.loop is not None
+        door.loop.call_soon_threadsafe(lambda: door.begin(press_again()))
+        raise KeyboardInterrupt("first")
+
+    async def press_again() -> None:
+        await asyncio.to_thread(cleaning.wait, PATIENCE)
+        signal.raise_signal(signal.SIGINT)  # the main thread gets it, whoever sends it
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        door.run(work, show)
+    assert repr(raised.value.__context__) == "KeyboardInterrupt('first')"
+    assert not cleaned.is_set()
+    assert door.loop is not None
+    door.loop.call_soon_threadsafe(let_go.set)
+    assert cleaned.wait(PATIENCE)
+
+
+def test_idle(door: Bridge) -> None:
+    """While there is nothing to show the caller is told so, on its own thread, and the work goes on."""
+    told = asyncio.Event()
+    threads = []
+
+    async def work(_: Emit) -> int:
+        await told.wait()
+        return 42
+
+    def idle() -> None:
+        assert door.loop is not None
+        threads.append(threading.current_thread())
+        door.loop.call_soon_threadsafe(told.set)
+
+    assert door.run(work, ignore, idle=idle) == 42
+    assert set(threads) == {threading.current_thread()}
 
 
 def test_interrupt_of_a_flood(door: Bridge) -> None:

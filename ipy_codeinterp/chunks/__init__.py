@@ -17,7 +17,7 @@ from typing import Any
 
 from ipy_codeinterp import attachments
 from ipy_codeinterp.asked import DEFAULTS
-from ipy_codeinterp.bridge import Bridge, Emit
+from ipy_codeinterp.bridge import Bridge, Emit, Work
 from ipy_codeinterp.chunks.checkpoint import Checkpoint
 from ipy_codeinterp.chunks.passage import Passage, Terms
 from ipy_codeinterp.chunks.report import Done, RangeFailed, Report
@@ -82,15 +82,17 @@ def run(
     *,
     show: Callable[[Event], None] | None = None,
     pause: Callable[[], None] | None = None,
+    idle: Callable[[], None] | None = None,
     **how: Any,
 ) -> Report:
     """The same from synchronous code, also where an event loop is running. Events go to `show`, on this thread.
 
-    `pause` is called while there is nothing to show.
+    While there is nothing to show `pause` is called all the time, and `idle` now and then.
     """
     bridge = Bridge()
+    work: Work[Report] = lambda emit: execute(session, code, path, emit=emit, **how)  # noqa: E731
     try:
-        return bridge.run(lambda emit: execute(session, code, path, emit=emit, **how), show or (lambda _: None), pause)
+        return bridge.run(work, show or (lambda _: None), pause, idle)
     finally:
         bridge.close()
 

@@ -94,6 +94,11 @@ class Run:
         return max(min(most, int(left * MILLION / price.output)), min(most, LEAST_TOKENS))
 
     @property
+    def most_spent(self) -> Decimal | None:
+        """What its attempts have cost at most, USD; None where its offer has no price."""
+        return None if self.offer.at_most(Usage(0, 0)) is None else self.spent
+
+    @property
     def _asked_tokens(self) -> int:
         return len(self.execution.body.encode("utf-8", "surrogatepass")) + AROUND_CODE + self.carried
 

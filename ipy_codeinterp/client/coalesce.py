@@ -49,6 +49,7 @@ class Coalesce:
                 if flight.is_abandoned:
                     self._forget(address, flight)  # at once: nobody may join what is being cancelled
                     await flight.cancel()
+                    run.attempts, run.spent = flight.bill  # also of an attempt that ended just now
 
     def _begin(self, address: Address, run: Run, handler: Handler) -> Flight:
         flight = self._flights[address] = Flight(run, handler)
@@ -89,6 +90,11 @@ class Flight:
         if not self.task.done() or self.task.cancelled() or self.task.exception():
             return False
         return self.task.result().outcome == "ok"
+
+    @property
+    def bill(self) -> tuple[int, Decimal]:
+        """Its attempts, and what they cost at most, USD."""
+        return self._run.attempts, self._run.spent
 
     def is_led_by(self, run: Run) -> bool:
         """Whether it was begun by `run`, and has its deadline."""

@@ -20,7 +20,7 @@ from ipy_codeinterp.client.rounds import answer, joined, step_of
 from ipy_codeinterp.client.transport import Transport
 from ipy_codeinterp.dialects.dialect import Answer, Call, Reply, Round
 from ipy_codeinterp.errors import GatewayLost, InterpError, Rejected
-from ipy_codeinterp.execution import Execution, File, Notice, Result, Step, Timings
+from ipy_codeinterp.execution import Execution, File, Notice, Phase, Result, Step, Timings
 
 Locks = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str | None, asyncio.Lock]]
 RunTool = Callable[[Execution, Run], Awaitable[Result]]
@@ -126,6 +126,7 @@ class Converse:
             for file in files:
                 content = (file.name, file.sha256 or "")
                 if content not in ids.uploads:
+                    await run.emit(Phase("transferring"))
                     ids.uploads[content] = await self._transport.upload(file, run.offer.provider)
                 found.append(replace(file, id=ids.uploads[content]))
         return tuple(found)

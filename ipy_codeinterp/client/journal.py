@@ -7,7 +7,7 @@ import asyncio
 from ipy_codeinterp.client.chain import Handler, Run
 from ipy_codeinterp.client.kept import Kept
 from ipy_codeinterp.errors import InterpError, StoreError
-from ipy_codeinterp.execution import Notice, Result
+from ipy_codeinterp.execution import Notice, Partial, Result
 from ipy_codeinterp.store import journal
 from ipy_codeinterp.store.database import Database
 
@@ -24,13 +24,19 @@ class Journal:
         try:
             result = await handler(run)
         except asyncio.CancelledError:
-            await self._keep(run, run.partial("cancelled"))
+            await self._keep_part(run, run.partial("cancelled"))
             raise
         except InterpError:
-            await self._keep(run, run.partial("unknown"))
+            await self._keep_part(run, run.partial("unknown"))
             raise
         await self._keep(run, result)
         return result
+
+    async def _keep_part(self, run: Run, part: Result) -> None:
+        """The same of what was cut short; whoever waits is told what there is of it, if anything was asked."""
+        await self._keep(run, part)
+        if run.attempts:
+            await run.emit(Partial(part, run.most_spent))
 
     async def _keep(self, run: Run, result: Result) -> None:
         if self._database.notice:

@@ -34,7 +34,7 @@ from ipy_codeinterp.errors import (
     ProviderError,
     QuotaExceeded,
 )
-from ipy_codeinterp.execution import Event, Notice, Phase, Restarted, Result
+from ipy_codeinterp.execution import Event, Notice, Partial, Phase, Restarted, Result
 
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[object]]
@@ -200,7 +200,7 @@ class _Watch:
         self.shown = False
 
     async def __call__(self, event: Event) -> None:
-        self.shown = self.shown or not isinstance(event, Phase | Notice)
+        self.shown = self.shown or not isinstance(event, Phase | Notice | Partial)
         await self._emit(event)
 
 

@@ -58,8 +58,9 @@ class Transport:
             raise error.with_traceback(None) from error.__cause__
 
     async def _send(self, run: Run) -> Result:
+        await run.emit(Phase("connecting"))
         endpoint = await self._connect(run.offer.provider)
-        await run.emit(Phase("queued"))
+        await run.emit(Phase("asked"))
         sent = time.monotonic()
         dialect, ask = endpoint.dialect, await _ask(run, endpoint)
         body = io.BytesIO(json.dumps(dialect.encode_request(ask)).encode())  # sent in pieces: a cell may be large

@@ -137,7 +137,7 @@ def test_events_while_it_runs(tmp_path: Path) -> None:
 
     events: list[Event] = []
     asyncio.run(main())
-    assert events == [Phase("queued"), Phase("running"), *shown]
+    assert events == [Phase("connecting"), Phase("asked"), Phase("running"), *shown]
 
 
 def test_limit_is_a_result(tmp_path: Path) -> None:
