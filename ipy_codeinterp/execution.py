@@ -135,7 +135,7 @@ Output = Stream | Display | Error
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """The run has entered a phase: `connecting`, `queued`, `asked`, `waiting` (to try again), `running`, `transferring`.
+    """The run has entered a phase: `connecting`, `queued`, `asked`, `waiting` (to repeat), `running`, `transferring`.
 
     It is `queued` here, by the limits of its provider, and `asked` when it is sent; that a model writes code is told by
     CodeDelta.

@@ -426,8 +426,7 @@ class Session:
 
     # --- inside ---
 
-    @contextlib.asynccontextmanager
-    async def _client(self) -> AsyncIterator[Client]:
+    def _client(self) -> contextlib.AbstractAsyncContextManager[Client]:
         """The chain of the running loop: sockets belong to one loop.
 
         It is kept for a loop that entered this session, and for our own; any other may end at any time, with nobody
@@ -437,9 +436,11 @@ class Session:
         loop = asyncio.get_running_loop()
         if loop is self._bridge.loop:
             self._clients[loop] = self._clients.get(loop) or self._new_client()
-        if loop in self._clients:
-            yield self._clients[loop]
-            return
+        kept = self._clients.get(loop)
+        return contextlib.nullcontext(kept) if kept else self._passing_client()
+
+    @contextlib.asynccontextmanager
+    async def _passing_client(self) -> AsyncIterator[Client]:
         passing = self._clients[_Passing()] = self._new_client()
         try:
             yield passing

@@ -13,7 +13,7 @@ from ipy_codeinterp.client.account import Account, Funds, Served
 from ipy_codeinterp.client.apart import Apart
 from ipy_codeinterp.client.begun import Begun
 from ipy_codeinterp.client.cache import DEFAULT_SHARING, Cache, Sharing
-from ipy_codeinterp.client.chain import Emit, Handler, Middleware, Run, compose
+from ipy_codeinterp.client.chain import Emit, Middleware, Run, compose
 from ipy_codeinterp.client.coalesce import Coalesce
 from ipy_codeinterp.client.converse import Converse, Ids
 from ipy_codeinterp.client.http import Endpoint
@@ -70,7 +70,7 @@ class Client:
         middlewares: tuple[Middleware, ...] = (
             *_of_a_recording(policies.recorder, self.transport),
             Journal(database),
-            within_deadline,
+            in_time,  # waiting for a turn, for another's flight or for an upload takes of the call's time, too
             Served(database, policies.origin),
             self._cache,
             Coalesce(policies.sharing),
@@ -139,12 +139,6 @@ class Client:
         self._cache.close()
         await self._limit.close()
         await self.transport.close()
-
-
-async def within_deadline(run: Run, handler: Handler) -> Result:
-    """Middleware: waiting for a turn, for another's flight or for an upload takes of the call's time, too."""
-    async with in_time(run):
-        return await handler(run)
 
 
 def _of_a_recording(recorder: Recorder | None, transport: Transport) -> tuple[Middleware, ...]:

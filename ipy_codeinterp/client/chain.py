@@ -156,7 +156,4 @@ def compose(middlewares: Sequence[Middleware], transport: Handler) -> Handler:
 
 
 def _bound(middleware: Middleware, handler: Handler) -> Handler:
-    async def call(run: Run) -> Result:
-        return await middleware(run, handler)
-
-    return call
+    return lambda run: middleware(run, handler)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from ipy_codeinterp.catalog import LOCAL
@@ -24,6 +24,7 @@ from ipy_codeinterp.execution import Execution, File, Notice, Phase, Result, Ste
 
 Locks = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str | None, asyncio.Lock]]
 RunTool = Callable[[Execution, Run], Awaitable[Result]]
+NOT_ALONE = contextlib.nullcontext()  # what starts fresh waits for nobody
 UPLOADING = None  # no container is called so
 MOST_ROUNDS = 12  # of one conversation
 GONE = ("expired", "not found", "no longer", "does not exist", "expected container_id")  # as some say with a 400
@@ -59,7 +60,8 @@ class Converse:
 
     async def __call__(self, run: Run, handler: Handler) -> Result:
         ids = self._ids.of(run.offer.provider)
-        async with _turn(ids, run.execution.container):
+        container = run.execution.container
+        async with ids.lock(container) if container else NOT_ALONE:
             await self._notice_new_gateway(run, ids)
             try:
                 return await self._converse(run, handler, ids)
@@ -84,9 +86,11 @@ class Converse:
     async def _rounds(self, run: Run, handler: Handler) -> Result:
         """One round after the other, until the work is done; what was paid for is kept, whatever comes later."""
         results = [await self._round(run, handler)]
+        if not _goes_on(run.reply):
+            return results[0]
         async with contextlib.AsyncExitStack() as stack:
             tools = _Tools(run, self._run_tool, stack, self._transport, self._ids)
-            while (reply := run.reply) is not None and (reply.calls or reply.stop == "paused"):
+            while (reply := run.reply) is not None and _goes_on(reply):
                 answers = [await tools.run(call) for call in reply.calls]
                 results[-1] = replace(results[-1], parts=(*results[-1].parts, *tools.steps()))
                 run.parts = tuple(part for each in results for part in each.parts)
@@ -103,7 +107,7 @@ class Converse:
                         raise
                     await run.emit(Notice(f"the model could not go on ({error}); its code had run"))
                     break
-        return joined(run, results) if len(results) > 1 or run.parts else results[0]
+        return joined(run, results)
 
     async def _round(self, run: Run, handler: Handler) -> Result:
         """One request and its reply, with the figures that stayed at the provider."""
@@ -196,6 +200,10 @@ class _Tools:
                 await self._transport.end_container(id)
 
 
+def _goes_on(reply: Reply | None) -> bool:
+    return reply is not None and (bool(reply.calls) or reply.stop == "paused")
+
+
 def _is_done(run: Run, reply: Reply, answers: list[Answer]) -> bool:
     """Code that was to be run as it is has run: what a model would say of it is neither asked nor paid for."""
     return run.execution.kind == "code" and bool(answers) and all(answer.ok for answer in answers)
@@ -241,12 +249,3 @@ def _with_lost_containers(ids: Ids, hint: str) -> str:
 
 def _names(ids: Ids) -> str:
     return ", ".join(sorted(ids.containers))
-
-
-@contextlib.asynccontextmanager
-async def _turn(ids: Ids, container: str | None) -> AsyncIterator[None]:
-    if container is None:
-        yield
-        return
-    async with ids.lock(container):
-        yield

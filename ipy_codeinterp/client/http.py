@@ -191,8 +191,11 @@ class Http:
                 if response.status != 200:
                     raise await _error(response, endpoint, head)
                 begun = True
-                with _hung_up_on_cancel(response):
+                try:
                     yield response
+                except BaseException:
+                    _hang_up(response)
+                    raise
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _told(_translated(error, endpoint, begun), endpoint, head) from _bared(error)
         except ProviderError as error:
@@ -357,20 +360,15 @@ def _bared(error: BaseException) -> BaseException:
     return error
 
 
-@contextlib.contextmanager
-def _hung_up_on_cancel(response: aiohttp.ClientResponse):  # type: ignore[no-untyped-def]
+def _hang_up(response: aiohttp.ClientResponse) -> None:
     """Leave a stream so that the other end notices.
 
     A worker that user code forked holds a copy of the socket: closing ours alone would send no FIN, and the run would
     go on.
     """
-    try:
-        yield
-    except BaseException:
-        connection = response.connection
-        transport = connection.transport if connection else None
-        sock = transport.get_extra_info("socket") if transport else None
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-        raise
+    connection = response.connection
+    transport = connection.transport if connection else None
+    sock = transport.get_extra_info("socket") if transport else None
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)

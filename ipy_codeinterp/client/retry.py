@@ -17,11 +17,10 @@ It waits outside the limiter, so nobody's slot is held meanwhile.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from ipy_codeinterp.client.chain import Emit, Handler, Run
@@ -39,6 +38,7 @@ from ipy_codeinterp.execution import Event, Notice, Partial, Phase, Restarted, R
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[object]]
 WAITING = Phase("waiting")
+OURS = (Phase, Notice, Partial)  # no words of the run itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +91,28 @@ class Retry:
         self._budgets: dict[str, RetryBudget] = {}
 
     async def __call__(self, run: Run, handler: Handler) -> Result:
-        async with in_time(run, self._clock):
-            return await self._attempts(run, handler)
+        return await in_time(run, lambda run: self._attempts(run, handler), self._clock)
 
     async def _attempts(self, run: Run, handler: Handler) -> Result:
-        budget = self._budgets.setdefault(run.offer.provider, RetryBudget(self.policy, self._clock))
+        budget, emit, number = self._budget(run.offer.provider), run.emit, 0
         budget.note_call()
-        number = 0
         while True:
             number += 1
-            with _watched(run) as watch:
-                try:
-                    return await handler(run)
-                except InterpError as error:
-                    wait, reason = self._wait(run, error, number, budget), str(error)
-            await run.emit(Restarted(reason) if watch.shown else WAITING)
+            run.emit = watch = _Watch(emit)
+            try:
+                return await handler(run)
+            except InterpError as error:
+                wait, reason = self._wait(run, error, number, budget), str(error)
+            finally:
+                run.emit = emit
+            await emit(Restarted(reason) if watch.shown else WAITING)
             _forget(run)
             await self._sleep(wait)
+
+    def _budget(self, provider: str) -> RetryBudget:
+        if provider not in self._budgets:
+            self._budgets[provider] = RetryBudget(self.policy, self._clock)
+        return self._budgets[provider]
 
     def _wait(self, run: Run, error: InterpError, number: int, budget: RetryBudget) -> float:
         """Seconds until the attempt after the `number`th, which failed with `error`. Raises it where there is none."""
@@ -143,19 +148,17 @@ class Retry:
         return math.inf if run.deadline is None else run.deadline - self._clock()
 
 
-@contextlib.asynccontextmanager
-async def in_time(run: Run, clock: Clock = time.monotonic) -> AsyncIterator[None]:
-    """What is done in here is cancelled at the run's deadline, and `DeadlineExceeded` raised in its place."""
+async def in_time(run: Run, handler: Handler, clock: Clock = time.monotonic) -> Result:
+    """Middleware: `handler` is cancelled at the run's deadline, and `DeadlineExceeded` raised in its place."""
     if run.deadline is None:
-        yield
-        return
+        return await handler(run)
     left = run.deadline - clock()
     if left <= 0:
         raise _too_late(run)
     limit = asyncio.timeout(left)
     try:
         async with limit:
-            yield
+            return await handler(run)
     except TimeoutError as error:
         if not limit.expired():
             raise
@@ -199,20 +202,9 @@ class _Watch:
         self._emit = emit
         self.shown = False
 
-    async def __call__(self, event: Event) -> None:
-        self.shown = self.shown or not isinstance(event, Phase | Notice | Partial)
-        await self._emit(event)
-
-
-@contextlib.contextmanager
-def _watched(run: Run) -> Iterator[_Watch]:
-    """What `run` emits in here is watched."""
-    emit = run.emit
-    run.emit = watch = _Watch(emit)
-    try:
-        yield watch
-    finally:
-        run.emit = emit
+    def __call__(self, event: Event) -> Awaitable[None]:
+        self.shown = self.shown or not isinstance(event, OURS)
+        return self._emit(event)
 
 
 def _is_wanted(error: InterpError) -> bool:
