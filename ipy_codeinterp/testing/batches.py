@@ -5,9 +5,7 @@ No code is run: what it prints is the code itself. A request may be lost on its 
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from ipy_codeinterp.catalog.prices import Rates
 from ipy_codeinterp.client.http import Endpoint
 from ipy_codeinterp.dialects import messages, prompt
 from ipy_codeinterp.execution import Stream, Usage
+from ipy_codeinterp.testing.loopback import Loopback
 from ipy_codeinterp.testing.provider import Billed
 
 TOKEN = "scripted"
@@ -93,39 +92,26 @@ class ScriptedBatches:
         self.offers = {"claude": offer()}
         self._outcome = outcome
         self._losses = deque(losses)
-        self._base_url = ""
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="scripted-batches")
-        self._runner = web.AppRunner(self._app(), shutdown_timeout=0.1)
+        self._server = Loopback(self._app(), minds_leaving=False)  # what was sent is made, whoever hears of it
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(10)
+        self._server.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._server.stop()
 
     def endpoint(self) -> Endpoint:
-        return Endpoint(self._base_url, TOKEN, ours=False, provider=self.name)
+        return Endpoint(self.base_url, TOKEN, ours=False, provider=self.name)
 
     @property
     def base_url(self) -> str:
-        return self._base_url
+        return self._server.base_url
 
     @property
     def billed(self) -> Decimal:
         """The sum of the bill, USD."""
         return sum((each.cost for each in self.bill), Decimal(0))
-
-    async def _open(self) -> None:
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        host, port = self._runner.addresses[0][:2]
-        self._base_url = f"http://{host}:{port}"
 
     def _app(self) -> web.Application:
         app = web.Application(client_max_size=256 << 20)
@@ -209,7 +195,7 @@ class ScriptedBatches:
         kinds = ("succeeded", "errored", "canceled", "expired")
         counts = {kind: sum(each["result"]["type"] == kind for each in made.results) for kind in kinds}
         status = "ended" if made.has_ended else "canceling" if made.is_cancelled else "in_progress"
-        address = self.results_at or f"{self._base_url}/v1/messages/batches/{made.id}/results"
+        address = self.results_at or f"{self.base_url}/v1/messages/batches/{made.id}/results"
         return {
             "id": made.id,
             "type": "message_batch",

@@ -26,6 +26,7 @@ from ipy_codeinterp.catalog import NO_LIMITS, Limits, Offer, Price
 from ipy_codeinterp.client.http import Endpoint
 from ipy_codeinterp.dialects import messages, prompt, sse
 from ipy_codeinterp.execution import Limit, Outcome, Stream, Usage
+from ipy_codeinterp.testing.loopback import Loopback
 
 TOKEN = "scripted"
 PRICE = Price(Decimal(3), Decimal(15), "the script", date(2026, 1, 1))
@@ -136,7 +137,7 @@ class Billed:
 
 
 class ScriptedProvider:
-    """An async context manager; it serves while it is open.
+    """A context manager, of either kind: it serves while it is open, with `with` on a thread of its own.
 
     `script` is a list of actions, one a request in the order they come, and `otherwise` from its end on; or a function
     of the request's number and body. `requests` and `bill` hold what came and what was billed, in order.
@@ -158,18 +159,21 @@ class ScriptedProvider:
         self._clock = clock
         self._sleep = sleep
         self.offers: dict[str, Offer] = {}
-        self._runner = web.AppRunner(self._app(), handler_cancellation=True, shutdown_timeout=0.1)
-        self._base_url = ""
+        self._server = Loopback(self._app())
 
     async def __aenter__(self) -> Self:
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        host, port = self._runner.addresses[0][:2]
-        self._base_url = f"http://{host}:{port}"
+        await self._server.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
+        await self._server.close()
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.stop()
 
     def offer(self, name: str = "claude", price: Price = PRICE, limits: Limits = NO_LIMITS) -> Offer:
         """A model of this provider, at that price from now on."""
@@ -178,7 +182,15 @@ class ScriptedProvider:
 
     def endpoint(self, *, ours: bool = False) -> Endpoint:
         """Where it listens, as a vendor; with `ours` it is spoken to like our own gateway, extension and all."""
-        return Endpoint(self._base_url, TOKEN, lambda: True, ours)
+        return Endpoint(self._server.base_url, TOKEN, lambda: True, ours)
+
+    def catalog_file(self) -> str:
+        """What a user's `catalog/NAME.toml` says for notebooks to find it as `claude@NAME`, while it is open."""
+        price = f'input = "{PRICE.input}", output = "{PRICE.output}", source = "a script", checked = {PRICE.checked}'
+        return (
+            f'dialect = "messages"\nbase_url = "{self._server.base_url}"\nkey_needed = false\n\n'
+            f'[[models]]\nname = "claude"\nprices = [{{ {price} }}]\n'
+        )
 
     @property
     def billed(self) -> Decimal:
