@@ -324,7 +324,7 @@ with session_in(Path(sys.argv[1]), At(sys.argv[2])) as session:
 
 @pytest.mark.parametrize("moment", ["begin", "arrived", "land", "close"])
 def test_killed(tmp_path: Path, moment: str) -> None:
-    """Killed before it notes that it sends, that it sent, what came, or the end: sent once, billed once, all Results."""
+    """Killed before it notes that it sends, that it sent, what came, or the end: sent and billed once, all Results."""
     with ScriptedBatches(looks=2) as there:
         command = [sys.executable, "-c", KILLED, str(tmp_path), there.base_url, moment]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1], timeout=60)
