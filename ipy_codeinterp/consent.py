@@ -81,6 +81,10 @@ def provider(name: str, settings: Settings) -> Provider:
 def check_address(provider: Provider, settings: Settings) -> None:
     """Whether its address keeps what is sent from others. Raises `NotAllowed`."""
     scheme, host, _ = keys.origin(provider.base_url)
+    if "?" in provider.base_url or "#" in provider.base_url:
+        raise NotAllowed(
+            f"{provider.name} is at no address that a path can follow: nothing was sent", hint=keys.ADDRESS
+        )
     if scheme == "https" or is_loopback(host):
         return
     if is_private(host):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 from urllib.parse import quote, urlsplit
 
 from ipy_codeinterp.errors import NotAllowed
@@ -17,6 +17,7 @@ from ipy_codeinterp.errors import NotAllowed
 SERVICE = "ipy-codeinterp"  # under which a keyring keeps them, by the variable's name
 MASK = "•••"
 SHORTEST = 6  # characters: what is shorter is found in any text, and is no secret
+ADDRESS = "use https://HOST, as in its docs; a key goes into its variable, not into the address"
 PORTS = {"https": 443, "http": 80}
 PLACEHOLDER = re.compile(
     r"<.*>|\[.*\]|\{.*\}|\$\{?\w+\}?|(.)\1*|\W*|.*\.\.\.|.*…"
@@ -87,7 +88,7 @@ def origin(url: str) -> tuple[str, str, int]:
         parts, port, host = urlsplit(""), None, None
     doubtful = re.search(r"[\s\\\x00-\x1f\x7f]", url) or "@" in parts.netloc
     if doubtful or not host or parts.scheme not in PORTS:
-        raise NotAllowed("this is no address of a provider: nothing was sent", hint="use https://HOST, as in its docs")
+        raise NotAllowed("this is no address of a provider: nothing was sent", hint=ADDRESS)
     return parts.scheme, host, port if port is not None else PORTS[parts.scheme]
 
 
@@ -173,6 +174,15 @@ def masked(text: str) -> str:
     for value in sorted((value for value in _found if value in text), key=len, reverse=True):
         text = text.replace(value, MASK)
     return text
+
+
+def masked_in(value: Any) -> Any:
+    """JSON with every text in it masked. Raises `RecursionError` for what is nested some hundred levels deep."""
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, Mapping):
+        return {masked(name): masked_in(each) for name, each in value.items()}
+    return [masked_in(each) for each in value] if isinstance(value, list) else value
 
 
 def _written(where: tuple[str, str, int]) -> str:

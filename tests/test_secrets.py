@@ -178,6 +178,41 @@ def test_failures(
     ] == []
 
 
+REPLIES = {
+    "messages": {"id": "m1", "content": [{"type": "text", "text": "hello"}], "stop_reason": "end_turn"},
+    "responses": {"id": "r1", "output": [{"type": "message", "content": [{"type": "output_text", "text": "hello"}]}]},
+    "completions": {"id": "c1", "choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}]},
+    "gemini": {"candidates": [{"content": {"parts": [{"text": "hello"}]}, "finishReason": "STOP"}]},
+}
+
+
+@pytest.mark.parametrize("dialect", REPLIES)
+def test_good_replies(dialect: str, there: Vendor, tmp_path: Path) -> None:
+    """A reply that goes well and repeats the key beside what it says, as relays do that show what they were asked."""
+    relay(there.base_url, dialect=dialect)
+    repeated = {"headers": [{"authorization": f"Bearer {KEY}", KEY: f"https://relay.example/?key={KEY}"}]}
+    usage = {"input_tokens": 3, "prompt_tokens": 3, "promptTokenCount": 3, "by": KEY}
+    said = {**REPLIES[dialect], "asked": repeated, "usage": usage, "usageMetadata": usage}
+    there.answer = answers(json.dumps(said))
+    with opened(tmp_path) as session:
+        result = session.run("print(1)", model="claude@relay")
+        shows = repr([result, result.native, result.usage, session.stats()])
+
+    assert (result.text, result.usage.input_tokens) == ("hello", 3)
+    assert keys.MASK in shows and clean(shows)
+    written = [path for path in files_below(tmp_path) if path.parent.name != "catalog"]
+    assert [path for path in written if not clean(path.read_bytes())] == []
+
+
+@pytest.mark.parametrize("place", ["me:{}@127.0.0.1:9/v1", "127.0.0.1:9/v1?key={}", "127.0.0.1:9/v1#{}"])
+def test_in_an_address(place: str, tmp_path: Path) -> None:
+    """A key inside an address is refused before anything is sent, and not repeated."""
+    with Session(warm="never", base_url=f"http://{place.format(KEY)}", unpriced=("*@compatible",)) as session:
+        with pytest.raises(NotAllowed, match="no address") as caught:
+            session.run("print(1)", model="llama@compatible")
+        assert "variable" in caught.value.hint and clean(f"{caught.value!r} {caught.value.hint}")
+
+
 def test_unreachable(tmp_path: Path) -> None:
     """A key is in no variable of what failed before a word was said."""
     with vendor(FAILURES["401"]) as gone:

@@ -52,6 +52,7 @@ def vendor(answer: Answer, context: ssl.SSLContext | None = None) -> Iterator[Ve
         ready.set()
         await end.wait()
         await runner.cleanup()
+        await asyncio.sleep(0)  # a connection accepted just now is closed by who serves it, if that has begun
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()

@@ -20,7 +20,8 @@ from ipy_codeinterp.client.http import Endpoint, Heard, Http, content, not_json,
 from ipy_codeinterp.dialects import lifting, sse
 from ipy_codeinterp.dialects.dialect import END_EVENT, Ask, Decoder, Dialect, Reply
 from ipy_codeinterp.errors import BadAttachment, BadReply, NotAllowed, ProviderError
-from ipy_codeinterp.execution import Event, File, Phase, Result, Step, Timings
+from ipy_codeinterp.execution import Event, File, Phase, Result, Step, Timings, Usage
+from ipy_codeinterp.keys import masked_in
 
 CONTAINERS = "/ipy_codeinterp/containers"
 MOST_REPLY = 512 << 20  # bytes
@@ -301,16 +302,25 @@ def _content(file: File) -> bytes:
 
 def result_of(run: Run, reply: Reply) -> Result:
     """What `reply` means to `run`: everything but its cost."""
+    usage, native = (reply.usage, reply.native) if run.offer.is_local else _discreet(reply)
     steps = [part for part in reply.parts if isinstance(part, Step)]
     outcome = steps[-1].outcome if steps else "limit" if reply.stop in ("length", "context") else "unknown"
     return run.result(
         outcome,
         parts=reply.parts,
         limit=reply.limit,
-        usage=reply.usage,
+        usage=usage,
         container_new=reply.container_new if run.execution.container else None,
         isolation=reply.isolation,
         warm=reply.warm,
         stop=None if run.offer.is_local else reply.stop,
-        native=reply.native,
+        native=native,
     )
+
+
+def _discreet(reply: Reply) -> tuple[Usage, dict[str, Any]]:
+    """What is kept as it came, without a key that whoever answers repeats beside what it says."""
+    try:
+        return replace(reply.usage, native=masked_in(reply.usage.native)), masked_in(reply.native)
+    except RecursionError:
+        raise BadReply("the reply is nested too deep to be kept", may_have_run=True) from None
