@@ -14,7 +14,7 @@ from .served import Served, fenced, served
 pytestmark = [pytest.mark.conformance, pytest.mark.sandbox]
 
 PLOT = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nprint(6 * 7)\nx = 5"
-TOOLS = ("code_execution_20250522", "code_execution_20250825", "code_execution_20260521")
+TOOLS = ("code_execution_20250522", "code_execution_20250825", "code_execution_20260120", "code_execution_20260521")
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +119,10 @@ def test_an_uploaded_file_lies_beside_the_code(client: anthropic.Anthropic) -> N
         ({"messages": [{"role": "user", "content": "please plot something nice"}]}, anthropic.BadRequestError),
         ({"model": "llama"}, anthropic.NotFoundError),
         ({"container": "container_none"}, anthropic.NotFoundError),
+        ({"tools": [{"type": "code_execution_20990101", "name": "code_execution"}]}, anthropic.BadRequestError),
+        ({"tool_choice": {"type": "none"}}, anthropic.BadRequestError),
     ],
-    ids=["prose", "model", "container"],
+    ids=["prose", "model", "container", "tool", "no tool"],
 )
 def test_errors_are_the_sdks_own(client: anthropic.Anthropic, changes: dict[str, Any], error: type[Exception]) -> None:
     """What is refused arrives as the SDK's exception of that kind."""

@@ -64,7 +64,7 @@ def decode_request(body: object) -> Asked:
         model=model,
         text=text,
         language=wanted.language,
-        tool=_tool_version(body.get("tools")),
+        tool=_tool_version(body),
         container=_container_id(body.get("container")),
         file_ids=file_ids,
         stream=bool(body.get("stream")),
@@ -98,7 +98,11 @@ def _texts(message: object) -> list[str]:
     return [b["text"] for b in blocks if isinstance(b, Mapping) and isinstance(b.get("text"), str)]
 
 
-def _tool_version(tools: object) -> str | None:
+def _tool_version(body: Mapping[str, Any]) -> str | None:
+    """None also where the request has the tool and says that none is to be used."""
+    tools, choice = body.get("tools"), body.get("tool_choice")
+    if isinstance(choice, Mapping) and choice.get("type") == "none":
+        return None
     for tool in tools if isinstance(tools, list) else ():
         version = tool.get("type") if isinstance(tool, Mapping) else None
         if isinstance(version, str) and version.startswith("code_execution_"):
