@@ -44,6 +44,7 @@ from ipy_codeinterp.errors import (
     TooLarge,
     Unreachable,
 )
+from ipy_codeinterp.mime import safe_text
 from ipy_codeinterp.shield import masked_words as masked
 
 CONNECT_TIMEOUT = 10.0  # seconds
@@ -275,7 +276,7 @@ def _headers(endpoint: Endpoint, attempt_id: str, data: object) -> dict[str, str
 
 def _head(response: aiohttp.ClientResponse, dialect: Dialect) -> Heard:
     named = response.headers.get(dialect.REQUEST_ID_HEADER) or response.headers.get("x-request-id")
-    request_id = masked(named) if named else None
+    request_id = safe_text(masked(named)) if named else None
     limits = headers_of_limits(response.headers)
     return Heard(response.status, request_id, response.content_type, limits, _connecting.get())
 
@@ -338,9 +339,9 @@ def _way_out(error: BaseException) -> str:
 
 
 def _told(error: InterpError, endpoint: Endpoint, head: Heard | None) -> InterpError:
-    """`error` with what the head of the reply said, and without the key that its words may repeat."""
-    error.args = tuple(masked(str(word)) for word in error.args)
-    error.hint = masked(error.hint)
+    """`error` with what the head of the reply said; its words are foreign, may repeat the key, and will be shown."""
+    error.args = tuple(safe_text(masked(str(word))) for word in error.args)
+    error.hint = safe_text(masked(error.hint))
     if isinstance(error, ProviderError):
         error.provider = error.provider or endpoint.provider
         error.hint = error.hint or next(hint for kind, hint in HINTS if isinstance(error, kind))

@@ -12,6 +12,7 @@ from typing import Any
 
 from ipy_codeinterp.dialects.retry_after import NO_ADVICE, Advice
 from ipy_codeinterp.errors import AuthenticationFailed, BadReply, Overloaded, ProviderError, QuotaExceeded, Rejected
+from ipy_codeinterp.mime import safe_text
 
 MOST_WORDS = 2000  # characters of a message: a relay's page may be a megabyte
 WORDS = ("message", "msg", "detail")  # where a message may stand
@@ -118,12 +119,12 @@ def _request_id(body: object) -> str | None:
 
 
 def _text(value: object) -> str:
-    return value[:MOST_WORDS] if isinstance(value, str) else ""
+    return safe_text(value[:MOST_WORDS]) if isinstance(value, str) else ""
 
 
 def _words(value: object) -> str:
-    """`value` in words; what is nested too deep, or has too many digits, has none."""
+    """`value` in words that a terminal may show; what is nested too deep, or has too many digits, has none."""
     try:
-        return str(value or "")[:MOST_WORDS]
+        return safe_text(str(value or "")[:MOST_WORDS])
     except (RecursionError, ValueError):
         return ""

@@ -87,6 +87,15 @@ def test_words(body: Any, words: str) -> None:
     assert str(error_of(body, 500, kinds=KINDS)) == words
 
 
+@pytest.mark.parametrize("said", ["\x1b]0;a title\x07because", "be\x1b[2Jcause\x00", "because\x9b\ud800"], ids=ascii)
+def test_nothing_that_a_terminal_would_obey(said: str) -> None:
+    """A message is shown wherever the user works: it says something, and does nothing."""
+    error = error_of(in_body(message=said, param=said, hint=said), 500, kinds=KINDS)
+
+    for words in (str(error), error.param, error.hint):
+        assert words in ("because", "because\ufffd")
+
+
 def test_all_that_is_said() -> None:
     """Which part is wrong, what to do, who said it and when to come back are told with the error."""
     body = {**in_body(message="m", param="tools[0]", hint="h"), "request_id": "req_1"}
