@@ -69,13 +69,13 @@ class ScriptedGemini:
         if not streamed:
             return web.json_response(_chunk(model, action.parts, action) | {"usageMetadata": action.usage})
         if request.query.get("alt") != "sse":
-            return web.json_response(list(_chunks(model, action)))
-        lines = (f"data: {json.dumps(chunk)}\r\n\r\n" for chunk in _chunks(model, action))
+            return web.json_response(list(chunks(model, action)))
+        lines = (f"data: {json.dumps(chunk)}\r\n\r\n" for chunk in chunks(model, action))
         return web.Response(text="".join(lines), content_type="text/event-stream")
 
 
-def _chunks(model: str, says: Says) -> Iterator[dict[str, Any]]:
-    """A part each; only the last has a reason, and the whole usage."""
+def chunks(model: str, says: Says) -> Iterator[dict[str, Any]]:
+    """The stream of a reply: a part each; only the last has a reason, and the whole usage."""
     early = {"promptTokenCount": says.usage.get("promptTokenCount", 0)}
     for part in says.parts[:-1]:
         yield _chunk(model, [part], None) | {"usageMetadata": early}
