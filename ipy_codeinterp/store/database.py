@@ -20,6 +20,7 @@ from ipy_codeinterp.store import ledger, retention, schema
 
 MOST_TOGETHER = 200
 BUSY = 10.0  # seconds that another process may hold the file
+IMPATIENT = 0.1  # the same after one has held it for longer, until it is free again: a cell does not wait for each write
 Work = Callable[[sqlite3.Connection], None]
 T = TypeVar("T")
 # Who hands in work is told its answer, or why there is none: on the writing thread, so it must be quick.
@@ -32,6 +33,8 @@ WAYS_OUT = {
     "locked": "end the program that holds it",
     "readonly": "make the file writable for you",
     "unable to open": "make the folder writable for you",
+    "Permission denied": "make the folder writable for you",
+    "Read-only file system": "nothing can be written there",
 }
 
 
@@ -51,6 +54,7 @@ class Database:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._patience = BUSY
 
     def write(self, work: Work) -> Future[None]:
         return self.run(work)
@@ -118,6 +122,7 @@ class Database:
         try:
             answers = self._commit([work for work, _ in batch])
         except Exception as error:  # whatever a write raises is its own: the thread must live on
+            self._note_lock(error)
             if "full" in str(error) and self._makes_room():
                 self._write_together(batch)
             elif len(batch) > 1:
@@ -126,8 +131,19 @@ class Database:
             else:
                 batch[0][1](None, self._explained(error))
             return
+        self._wait_for_others(BUSY)
         for (_, then), answer in zip(batch, answers, strict=True):
             then(answer, None)
+
+    def _note_lock(self, error: Exception) -> None:
+        if "locked" in str(error):
+            self._wait_for_others(IMPATIENT)
+
+    def _wait_for_others(self, seconds: float) -> None:
+        if seconds != self._patience:
+            self._patience = seconds
+            if self._connection:
+                self._connection.execute(f"PRAGMA busy_timeout = {round(1000 * seconds)}")
 
     def _commit(self, works: list[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
         with transaction(self._opened()) as connection:
@@ -146,15 +162,18 @@ class Database:
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._connection = connect(self.path, limit=self._limit)
+            self._connection = connect(self.path, limit=self._limit, patience=self._patience)
             self._tidy(self._connection)
         return self._connection
 
     def _tidy(self, connection: sqlite3.Connection) -> None:
         now = datetime.now(UTC)
-        with contextlib.suppress(sqlite3.Error), transaction(connection):
-            ledger.review(connection, now)
-            retention.tidy(connection, now, self._kept, self._limit)
+        try:
+            with transaction(connection):
+                ledger.review(connection, now)
+                retention.tidy(connection, now, self._kept, self._limit)
+        except sqlite3.Error as error:
+            self._note_lock(error)
 
     def _explained(self, error: Exception) -> InterpError:
         if isinstance(error, InterpError):  # the work itself refused
@@ -169,15 +188,18 @@ class Database:
         )
 
 
-def connect(path: Path, *, limit: int) -> sqlite3.Connection:
-    """Open or make the file, readable by its owner only. Raises `StoreError` for one of a newer version."""
+def connect(path: Path, *, limit: int, patience: float = BUSY) -> sqlite3.Connection:
+    """Open or make the file, readable by its owner only. Raises `StoreError` for one of a newer version.
+
+    `patience` is the seconds that another process may hold it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
     try:
         _check_version(connection, path)  # before anything is changed
-        _log_ahead(connection)
+        _log_ahead(connection, patience)
         connection.execute("PRAGMA synchronous = NORMAL")
         page_size = connection.execute("PRAGMA page_size").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {max(limit // page_size, 1)}")
@@ -188,9 +210,9 @@ def connect(path: Path, *, limit: int) -> sqlite3.Connection:
     return connection
 
 
-def _log_ahead(connection: sqlite3.Connection) -> None:
+def _log_ahead(connection: sqlite3.Connection, patience: float) -> None:
     """Where several open a new file at once, one changes its mode; SQLite sends the others away and does not wait."""
-    until = time.monotonic() + BUSY
+    until = time.monotonic() + patience
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")

@@ -88,7 +88,9 @@ class Call:
 
 CALLS = """
 SELECT result_id, MIN(started_at), provider, model, source, COALESCE(notebook, ''), COALESCE(labels, ''),
-       CASE WHEN SUM(outcome = 'ok') > 0 THEN 'ok' ELSE COALESCE(MAX(outcome), '') END,
+       CASE WHEN SUM(outcome = 'ok') > 0 THEN 'ok'
+            WHEN SUM(outcome IS NULL AND seconds IS NULL AND state != 'settled') > 0 THEN 'unknown'
+            ELSE COALESCE(MAX(outcome), '') END,
        SUM(seconds), CASE WHEN COUNT(billed) = COUNT(*) THEN SUM(billed) END, COALESCE(SUM(billed), 0),
        COALESCE(SUM(avoided), 0), COUNT(*), SUM(input_tokens), SUM(output_tokens)
 FROM attempts WHERE started_at >= ? GROUP BY result_id ORDER BY MIN(started_at), MIN(rowid)
@@ -200,10 +202,17 @@ def _row(stats: Stats) -> list[str]:
     rate = "-" if stats.success_rate is None else f"{100 * stats.success_rate:.1f} %"
     cost = f"{'>= ' if stats.unknown else ''}${stats.cost:.4f}"
     seconds = ("-" if value is None else f"{value:.3g} s" for value in (stats.p50, stats.p95, stats.p99))
-    pace = f"${stats.pace.expected:.2f} ({stats.pace.low:.2f} to {stats.pace.high:.2f})" if stats.pace else "-"
+    pace = _pace(stats.pace) if stats.pace else "-"
     group = [value or "-" for value in stats.group.values()]
     counts = [str(stats.calls), str(stats.ok), str(stats.failed)]
     return [*group, *counts, rate, cost, f"${stats.avoided:.4f}", *seconds, pace]
+
+
+def _pace(pace: Pace) -> str:
+    """With what it rests on: a minute that is called a month says little."""
+    units = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
+    name, unit = next(((n, u) for n, u in units if pace.window >= 2 * u), ("s", 1))
+    return f"${pace.expected:.2f} ({pace.low:.2f} to {pace.high:.2f}) at the rate of {pace.window / unit:.0f} {name}"
 
 
 def as_json(found: Sequence[Stats]) -> str:

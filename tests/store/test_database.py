@@ -160,6 +160,34 @@ def test_no_folder(tmp_path: Path) -> None:
     assert ids(tmp_path / "data" / "store.sqlite") == ["b"]
 
 
+def test_held_by_another(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that another process holds is waited for once; then each write fails at once, until it is free again."""
+    monkeypatch.setattr(database, "BUSY", 0.2)
+    with closing(Database(path, limit=1 << 20)) as store:
+        store.write(row("a")).result(PATIENCE)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreError, match="locked"):
+                store.write(row("b")).result(PATIENCE)
+            assert store._patience == database.IMPATIENT
+        store.write(row("c")).result(PATIENCE)
+
+        assert store._patience == 0.2
+    assert ids(path) == ["a", "c"]
+
+
+def test_opened_while_another_holds_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Putting the file in order when it is opened is a wait like any other: there is no second one."""
+    monkeypatch.setattr(database, "BUSY", 0.2)
+    with closing(Database(path, limit=1 << 20)) as store:
+        store.write(row("a")).result(PATIENCE)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other, closing(Database(path, limit=1 << 20)) as store:
+        other.execute("BEGIN IMMEDIATE")
+        store._opened()
+
+        assert store._patience == database.IMPATIENT
+
+
 @pytest.mark.parametrize("mode", ["delete", "wal"])
 def test_newer_version_is_untouched(store: Database, path: Path, mode: str) -> None:
     """A file of a newer version is refused and stays as it is, to the byte."""

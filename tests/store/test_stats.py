@@ -76,6 +76,25 @@ def test_failures_stay_in_the_rate() -> None:
     assert only([]).success_rate is None
 
 
+def test_what_has_not_ended_has_not_failed(connection: sqlite3.Connection) -> None:
+    """D38: a call that is under way, or was when its process was killed, is neither well nor a failure; a lost one is."""
+    for id in ("open", "lost"):
+        ledger.reserve(connection, Attempt.begun(id, id, "test", "claude", reserved=Decimal(1)))
+    ledger.settle(connection, Attempt.begun("lost", "lost", "test", "claude").settled(seconds=1.0))
+
+    (found,) = stats.stats(stats.calls(connection, datetime.min.replace(tzinfo=UTC)), now=NOW)
+
+    assert (found.calls, found.ok, found.failed, found.success_rate) == (2, 0, 1, 0.0)
+
+
+def test_the_pace_says_what_it_rests_on() -> None:
+    """A pace is told with the time that it was reckoned from: a minute that is called a month says little."""
+    calls = [call(billed=NANO, least=NANO)] * 20
+
+    for since, words in ((timedelta(days=30), "30 d"), (timedelta(hours=5), "5 h"), (timedelta(seconds=61), "61 s")):
+        assert f"at the rate of {words}" in stats.table([only(calls, since=NOW - since)])
+
+
 def test_unknown_cost_makes_a_lower_bound(connection: sqlite3.Connection) -> None:
     """D9: what nobody knows is not zero: the sum says that it is the least."""
     attempted(connection, "a", "run_1", outcome="ok", cost=Cost(Decimal("0.5")))
