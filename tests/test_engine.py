@@ -77,7 +77,8 @@ async def outcomes(session: Session, codes: list[str], **how: Any) -> list[Resul
 
 
 def test_the_ledger_has_the_bill(tmp_path: Path) -> None:
-    """Every attempt that was billed is in the ledger with what it cost, to the nano-dollar, and each Result says it."""
+    """D10, D37: every attempt that was billed is in the ledger with what its tokens in and out really cost, to the
+    nano-dollar, and each Result says it."""
 
     async def main() -> tuple[ScriptedProvider, list[Result | InterpError]]:
         async with ScriptedProvider() as provider:
@@ -89,6 +90,33 @@ def test_the_ledger_has_the_bill(tmp_path: Path) -> None:
     assert settled(tmp_path) == provider.billed > 0
     assert {row["id"] for row in rows(tmp_path)} == {billed.attempt_id for billed in provider.bill}
     assert sum(r.cost.billed or 0 for r in results if isinstance(r, Result)) == provider.billed
+
+
+def test_as_many_at_once_as_are_asked_for(tmp_path: Path) -> None:
+    """D20: no pool of connections holds back what the limits let through: 150 asked for together are there together."""
+
+    async def main() -> int:
+        async def with_all_others(_: float) -> None:
+            if len(provider.requests) == 150:
+                together.set()
+            await together.wait()
+
+        together = asyncio.Event()
+        async with ScriptedProvider(otherwise=Reply(delay=1.0), sleep=with_all_others) as provider:
+            provider.offer()
+            async with Session(settings_in(tmp_path, deadline=60.0), providers=[provider]) as session:
+                codes = (f"print({number})" for number in range(150))
+                many = session.map(codes, concurrency=150, model="claude@scripted")
+                return sum([isinstance(outcome, Result) async for _, outcome in many])
+
+    assert asyncio.run(main()) == 150
+
+
+def test_no_async_with(tmp_path: Path) -> None:
+    """D21: a session needs no `async with`: it opens what it needs on whichever loop asks, one after the other."""
+    with served() as (_, url), Session(settings_in(tmp_path), providers=[At(url)]) as session:
+        said = [asyncio.run(session.execute(code, model="claude@scripted")).stdout for code in ("1", "2")]
+        assert [*said, session.run("3", model="claude@scripted").stdout] == ["1", "2", "3"]
 
 
 def test_a_hundred_with_three_that_fail(tmp_path: Path) -> None:

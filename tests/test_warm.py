@@ -33,7 +33,7 @@ HOUR, IDLE = 3600.0, 300.0  # seconds; after the second without a call it is col
 
 
 def test_the_plan() -> None:
-    """The first call is now, the others an interval after each other, none at the end or later; the sums are theirs."""
+    """D59: the first call is now, the others an interval after each other, none at the end; the sums are theirs."""
     planned = warm.plan(OFFER, every=300.0, duration=HOUR)
 
     assert [call.at for call in planned.calls] == [300.0 * n for n in range(12)]
@@ -138,8 +138,8 @@ def an_hour(folder: Path, seed: int, *, warmed: bool) -> tuple[Cold, Decimal, wa
 
 @pytest.mark.parametrize("seed", range(3))
 def test_warmed_calls_meet_no_cold_start(tmp_path: Path, seed: int) -> None:
-    """Only the first warm-up meets a cold start, no call of the user does; without it each of them would; what it all
-    cost is in the ledger, warm-ups by their label."""
+    """D59: only the first warm-up meets a cold start, no call of the user does; without it each would; what it all cost
+    is in the ledger, warm-ups by their label."""
     (tmp_path / "cold").mkdir()
     (tmp_path / "warm").mkdir()
     cold, *_, waited = an_hour(tmp_path / "cold", seed, warmed=False)

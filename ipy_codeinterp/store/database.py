@@ -20,7 +20,9 @@ from ipy_codeinterp.store import ledger, retention, schema
 
 MOST_TOGETHER = 200
 BUSY = 10.0  # seconds that another process may hold the file
-IMPATIENT = 0.1  # the same after one has held it for longer, until it is free again: a cell does not wait for each write
+IMPATIENT = (
+    0.1  # the same after one has held it for longer, until it is free again: a cell does not wait for each write
+)
 Work = Callable[[sqlite3.Connection], None]
 T = TypeVar("T")
 # Who hands in work is told its answer, or why there is none: on the writing thread, so it must be quick.

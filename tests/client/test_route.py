@@ -97,7 +97,7 @@ def test_bound(policy: str) -> None:
 
 
 def test_pinned_asks_the_asked_first() -> None:
-    """D29, D43: the one that was asked for runs it, and the Result says why it was that one."""
+    """D29: the one that was asked for runs it, and the Result says why it was that one."""
     world = World()
 
     result = world.run()
@@ -130,7 +130,7 @@ def test_pinned_asks_the_asked_first() -> None:
     ],
 )
 def test_policies(policy: str, tracks: dict[str, Track], critical: bool, first: str) -> None:
-    """Each policy asks the offer first that is best by what it is called after; what was never tried has its turn."""
+    """D43: each policy asks first who is best by what it is called after; what was never tried has its turn."""
     world = World(policy, **tracks)
 
     world.run(critical=critical)

@@ -49,7 +49,7 @@ def test_reserved(connection: sqlite3.Connection) -> None:
 
 
 def test_settled(connection: sqlite3.Connection) -> None:
-    """What came of an attempt is kept to the nano-dollar."""
+    """D10: what came of an attempt is kept to the nano-dollar, as whole ones: no cents, no floats."""
     attempt = an_attempt(
         outcome="ok",
         seconds=0.5,

@@ -77,7 +77,7 @@ def test_failures_stay_in_the_rate() -> None:
 
 
 def test_what_has_not_ended_has_not_failed(connection: sqlite3.Connection) -> None:
-    """D38: a call that is under way, or was when its process was killed, is neither well nor a failure; a lost one is."""
+    """D38: a call that is under way, or was when its process was killed, is no failure; a lost one is."""
     for id in ("open", "lost"):
         ledger.reserve(connection, Attempt.begun(id, id, "test", "claude", reserved=Decimal(1)))
     ledger.settle(connection, Attempt.begun("lost", "lost", "test", "claude").settled(seconds=1.0))
