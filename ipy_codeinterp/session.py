@@ -42,9 +42,12 @@ from ipy_codeinterp.store.batches import Batch, Terms
 from ipy_codeinterp.store.database import Database
 from ipy_codeinterp.store.ledger import Attempt, Budgets, Meter, Origin
 from ipy_codeinterp.store.recording import Recording
+from ipy_codeinterp.store.stats import Call
 from ipy_codeinterp.together import Ways, run_together
 
 if TYPE_CHECKING:  # aiohttp costs more to import than everything else here: only the first run pays for it
+    from pandas import DataFrame
+
     from ipy_codeinterp.batch.courier import Courier, Times
     from ipy_codeinterp.client import Client, Ids
     from ipy_codeinterp.client.apart import Apart
@@ -298,10 +301,19 @@ class Session:
         names = [registry.find("group", name, stats.BY) for name in by]
         now = datetime.now(UTC)
         begun = None if since is None else now - since
+        return stats.stats(self._calls(begun), names, now=now, since=begun)
+
+    def calls(self, *, since: timedelta | None = None) -> DataFrame:
+        """Those calls themselves, a row each, the oldest first: times in UTC, money in USD, NaN where nobody knows.
+
+        Raises `InvalidInput` where there is no pandas.
+        """
+        return stats.as_frame(self._calls(None if since is None else datetime.now(UTC) - since))
+
+    def _calls(self, begun: datetime | None) -> list[Call]:
         self.flush()
         with database.reading(self._database.path) as connection:
-            calls = list(stats.calls(connection, begun or datetime.min.replace(tzinfo=UTC))) if connection else []
-        return stats.stats(calls, names, now=now, since=begun)
+            return list(stats.calls(connection, begun or datetime.min.replace(tzinfo=UTC))) if connection else []
 
     def flush(self) -> None:
         """Wait until what was handed to the store is kept."""

@@ -62,7 +62,8 @@ def _stats(settings: Settings, options: argparse.Namespace) -> str:
     if options.export:
         return _export(calls, options.export)
     if options.against:
-        return against.table(against.compare(calls, options.against))
+        export = against.of_export(options.against)
+        return against.table(against.compare(calls, export), export.days)
     found = stats.stats(calls, by, now=now, since=since)
     return stats.as_json(found) if options.json else stats.table(found) if found else "no calls"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from ipy_codeinterp.store.database import Database
 from ipy_codeinterp.store.ledger import Attempt, Origin
 from ipy_codeinterp.verbs import VERBS
 
-USAGE = """Start Time,Model,Num Model Requests,Input Tokens,Output Tokens,Cost (USD)
+USAGE = """Since,Model,Num Model Requests,Input Tokens,Output Tokens,Cost (USD)
 2026-01-01,claude,2,25,40,"$1,000.50"
 2026-01-02,claude,1,0,0,
 2026-01-02,gpt,7,1,2,0.5
@@ -124,6 +125,65 @@ def test_against(settings: Settings, tmp_path: Path) -> None:
         ["difference", "1", "15", "20", "$1000.250000"],
     ]
     assert lines[4] == ["gpt", "ledger", "0", "0", "0", "$0.000000"]
+
+
+TODAY = f"{datetime.now(UTC):%Y-%m-%d}"
+# The first line of what vendors' consoles export, and lines in the form that they have.
+EXPORTS = {
+    "OpenAI, usage": (
+        "start_time,end_time,start_time_iso,end_time_iso,project_id,num_model_requests,model,batch,input_tokens,"
+        "output_tokens,input_cached_tokens",
+        [
+            f"{{epoch}},0,{TODAY}T00:00:00+00:00,,proj_1,1,claude-2026-04-14,False,6,9,2",
+            f"{{epoch}},0,{TODAY}T00:00:00+00:00,,proj_1,1,claude-2026-04-14,True,4,9,0",
+        ],
+        ["2", "10", "18", "-"],
+    ),
+    "OpenAI, cost": (
+        "start_time,end_time,amount_value,amount_currency,line_item,project_id",
+        [
+            '{epoch},0,0.10,usd,"claude-2026-04-14, input",proj_1',
+            '{epoch},0,0.15,usd,"claude-2026-04-14, output",proj_1',
+        ],
+        ["-", "-", "-", "$0.250000"],
+    ),
+    "Anthropic, usage": (
+        "usage_date_utc,model_version,api_key,usage_type,usage_input_tokens_no_cache,usage_input_tokens_cache_write_5m,"
+        "usage_input_tokens_cache_write_1h,usage_input_tokens_cache_read,usage_output_tokens,web_search_count",
+        [f"{TODAY},claude-20260929,key,standard,5,1,1,3,20,0"],
+        ["-", "10", "20", "-"],
+    ),
+    "Anthropic, cost": (
+        "usage_date_utc,model,workspace,usage_type,token_type,cost_usd,cost_type",
+        [f"{TODAY},Claude,Default,message,input,0.05,token_usage", f"{TODAY},Claude,Default,message,output,0.20,token"],
+        ["-", "-", "-", "$0.250000"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", EXPORTS)
+def test_against_a_console(settings: Settings, tmp_path: Path, kind: str) -> None:
+    """A snapshot's day, a line of a bill and a title in words are the same model, split tokens are added up, and the
+    days are said."""
+    head, rows, vendor = EXPORTS[kind]
+    export, epoch = tmp_path / "usage.csv", int(datetime.fromisoformat(f"{TODAY}T00:00:00+00:00").timestamp())
+    export.write_text("\n".join([head, *(row.replace("{epoch}", str(epoch)) for row in rows)]))
+
+    lines = [line.split() for line in say(settings, "stats", "--against", str(export)).splitlines()]
+
+    assert lines[1:3] == [["claude", "ledger", "2", "10", "20", "$0.250000"], ["vendor", *vendor]]
+    assert lines[4:] == [[TODAY, "to", f"{TODAY},", "UTC"]]
+
+
+def test_only_the_days_of_the_export(settings: Settings, tmp_path: Path) -> None:
+    """Calls of other days than those of the export are not beside it."""
+    export = tmp_path / "usage.csv"
+    export.write_text("date,model,cost\n2020-01-01,claude,1\n2020-01-31,claude,1\n")
+
+    lines = [line.split() for line in say(settings, "stats", "--against", str(export)).splitlines()]
+
+    assert lines[1] == ["claude", "ledger", "0", "0", "0", "$0.000000"]
+    assert lines[-1] == ["2020-01-01", "to", "2020-01-31,", "UTC"]
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,8 @@ def _time(offer: Offer, track: Track) -> tuple[float, ...]:
 
 
 def _accuracy(offer: Offer, track: Track) -> tuple[float, ...]:
-    return (-track.success, expected_cost(offer, track))
+    """Of equals, and while nothing is known, the asked one: what is critical is not for the cheapest."""
+    return (-track.success,)
 
 
 def _cost_per_success(offer: Offer, track: Track) -> tuple[float, ...]:

@@ -15,11 +15,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ipy_codeinterp.errors import InvalidInput
 from ipy_codeinterp.store.latencies import Latencies
 from ipy_codeinterp.store.schema import from_nano
 from ipy_codeinterp.tables import columns
+
+if TYPE_CHECKING:  # it is there or not, and nobody else here needs it
+    from pandas import DataFrame
 
 MONTH = timedelta(days=30.4375)
 LEAST_FOR_PACE = 20  # calls
@@ -232,6 +236,20 @@ def as_csv(rows: Iterable[Call]) -> str:
 def as_jsonl(rows: Iterable[Call]) -> str:
     """One object a line, money in USD as text."""
     return "".join(json.dumps(_plain(call), default=str) + "\n" for call in rows)
+
+
+def as_frame(rows: Iterable[Call]) -> DataFrame:
+    """One row a call: times are UTC, money is USD as floats, what nobody knows is NaN.
+
+    Raises `InvalidInput` where there is no pandas.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise InvalidInput("there is no pandas here", hint="pip install pandas, or export CSV") from None
+    frame = pandas.DataFrame([_plain(call) for call in rows], columns=[n for n in NAMES if n != "least"])
+    frame["started_at"] = pandas.to_datetime(frame["started_at"], utc=True, format="ISO8601")
+    return frame.astype({"billed": "float64", "avoided": "float64"})
 
 
 def _plain(call: Call) -> dict[str, Any]:

@@ -118,6 +118,7 @@ def test_pinned_asks_the_asked_first() -> None:
         ),
         ("fastest", {"a": Track(9, 9, None, 3.0), "b": Track(9, 9, None, 2.0)}, False, "c"),
         ("hybrid", {}, False, "b"),
+        ("hybrid", {}, True, "a"),
         ("hybrid", {"a": Track(98, 97), "b": Track(98, 90), "c": Track(98, 90)}, True, "a"),
         ("hybrid", {"a": Track(1, 1), "c": Track(98, 98)}, True, "c"),
         ("measured", {"a": Track(98, 97, Decimal(3)), "b": Track(98, 30, Decimal(2)), "c": Track(1, 0)}, False, "c"),

@@ -202,6 +202,17 @@ def test_exports() -> None:
     assert set(lines[0]) == set(objects[0])
 
 
+def test_as_a_frame() -> None:
+    """A frame has a row a call, with types to reckon with; what nobody knows is missing, not zero."""
+    pandas = pytest.importorskip("pandas")
+    frame = stats.as_frame([call(billed=NANO // 2, label="x=1"), call(billed=None)])
+
+    assert frame["started_at"].dt.year.tolist() == [2026, 2026]
+    assert frame["billed"].sum() == 0.5 and frame["billed"].isna().tolist() == [False, True]
+    assert (frame["label"][0], "least" in frame) == ("x=1", False)
+    assert list(stats.as_frame([])) == list(frame) and isinstance(frame, pandas.DataFrame)
+
+
 @pytest.mark.parametrize(
     ("text", "duration"), [("30d", timedelta(30)), ("12h", timedelta(hours=12)), ("1.5w", timedelta(10.5))]
 )
