@@ -134,7 +134,7 @@ BATCH_ACTIONS = {
     "list": "what is put aside, and how far it is",
     "wait": "run what waits until it has ended",
     "collect": "show what came of one",
-    "cancel": "do not run one",
+    "cancel": "do not run one, or cut it short",
 }
 
 
@@ -192,8 +192,8 @@ def _cancelled(settings: Settings, chosen: Batch) -> str:
     finally:
         store.close()
     if state is None:
-        raise InvalidInput(f"{chosen.id} is {chosen.state}", hint=batch.ONLY_WAITING)
-    said = batch.cancelled(chosen.id, state)
+        raise InvalidInput(f"{chosen.id} is {chosen.state}", hint=batch.TOO_LATE)
+    said = batch.cancelled(chosen, state)
     return f"{said}: batch wait tells it" if state == "cancelling" else said
 
 

@@ -31,6 +31,7 @@ from ipy_codeinterp.batch.trickle import Pace, Trickle
 from ipy_codeinterp.errors import (
     AuthenticationFailed,
     BadAttachment,
+    BatchCancelled,
     Batched,
     BatchEnded,
     DeadlineExceeded,
@@ -258,6 +259,29 @@ def test_cut_short() -> None:
     assert Counter(batch.state for batch in store.all()) == {"waiting": 3}
 
 
+@pytest.mark.parametrize("woken", [True, False], ids=["here", "by another process"])
+def test_cancelled_while_it_runs(woken: bool) -> None:
+    """What is cancelled is cut short where it runs, the others go on; another process's word is heard soon."""
+    store, script = Memory(), Script(seconds=100.0)
+    store.put(2)
+
+    async def main() -> float:
+        worker = trickle(store, script)
+        running = asyncio.create_task(worker.run())
+        await asyncio.sleep(1.0)
+        batches.cancel(store.connection, store.all()[0].id)
+        if woken:
+            worker.wake()
+        while store.all()[0].state != "cancelled":
+            await asyncio.sleep(0.5)
+        ended = asyncio.get_running_loop().time()
+        await running
+        return ended
+
+    assert virtual.run(main()) <= (1.5 if woken else 3.5)
+    assert [batch.state for batch in store.all()] == ["cancelled", "done"]
+
+
 def test_stopping() -> None:
     """A trickle that is to stop finishes what is under way, and takes nothing more."""
     store, script = Memory(), Script(seconds=10.0)
@@ -367,6 +391,19 @@ def test_another_session_goes_on(tmp_path: Path) -> None:
         assert session.batches.collect(id).stdout == "print(1)"
         assert len(provider.bill) == 1
     assert journalled(tmp_path) == {"ok": 1}
+
+
+def test_cut_short_by_another(tmp_path: Path) -> None:
+    """A shell may cancel what a notebook runs: it ends there, is billed once at most, and is known to be."""
+    with served(Reply(delay=30.0)) as (provider, url), session_in(tmp_path, At(url)) as session:
+        id = session.batch("print(1)", model=CLAUDE)
+        until(lambda: bool(provider.requests))
+        assert "cut short" in said(session.settings, "cancel", id)
+        (found,) = session.batches.wait([id])
+        with pytest.raises(BatchCancelled, match="may be billed"):
+            session.batches.collect(id)
+    assert (found.state, len(provider.requests)) == ("cancelled", 1)
+    assert [row["state"] for row in rows(tmp_path)] == ["unknown"]
 
 
 def due_at_once(folder: Path) -> None:

@@ -26,7 +26,7 @@ from ipy_codeinterp.store.batches import ENDED, Batch, Standing
 
 __all__ = [
     "GRACE",
-    "ONLY_WAITING",
+    "TOO_LATE",
     "Batches",
     "Trickle",
     "cancelled",
@@ -46,7 +46,7 @@ WITHOUT_RESULT: Mapping[str, type[BatchEnded]] = {
     "expired": BatchExpired,
     "cancelled": BatchCancelled,
 }
-ONLY_WAITING = "only what is waiting, or at its vendor, can be cancelled"
+TOO_LATE = "only what has not ended can be cancelled"
 
 
 def check(execution: Execution) -> None:
@@ -114,17 +114,17 @@ class Batches:
         return collect(self._database.path, self.find(id))
 
     def cancel(self, id: str) -> str:
-        """It will not be run, or its vendor is asked not to; what that made of it, in words.
+        """It will not be run, is cut short, or its vendor is asked not to run it; what that made of it, in words.
 
         Raises `InvalidInput` where it is too late for that.
         """
         batch = self.find(id)
         state = self._database.run(lambda connection: batches.cancel(connection, id)).result()
         if state is None:
-            raise InvalidInput(f"{id} is {self.find(batch.id).state}", hint=ONLY_WAITING)
+            raise InvalidInput(f"{id} is {self.find(batch.id).state}", hint=TOO_LATE)
         if state == "cancelling":
             self.start()
-        return cancelled(id, state)
+        return cancelled(batch, state)
 
     def start(self) -> None:
         """Run what waits, and look after what vendors have, until nothing is left that this session can do."""
@@ -204,11 +204,13 @@ def collect(path: Path, batch: Batch) -> Result:
     return result
 
 
-def cancelled(id: str, state: batches.State) -> str:
+def cancelled(batch: Batch, state: batches.State) -> str:
     """What cancelling made of it, in words."""
     if state == "cancelled":
-        return f"{id} is cancelled"
-    return f"{id} is cancelled at its vendor once nobody wants what went with it; what is done by then counts"
+        return f"{batch.id} is cancelled"
+    if not batch.by_vendor:
+        return f"{batch.id} is cut short where it runs; what it did until then may be billed"
+    return f"{batch.id} is cancelled at its vendor once nobody wants what went with it; what is done by then counts"
 
 
 def progress(found: Iterable[Standing]) -> str:

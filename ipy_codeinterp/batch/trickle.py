@@ -37,6 +37,7 @@ from ipy_codeinterp.store.batches import Batch
 T = TypeVar("T")
 LATER = (Overloaded, Unreachable, GatewayLost, DeadlineExceeded, QuotaExceeded, OverBudget)
 AT_ONCE = 2  # runs under way together
+LOOK_EVERY = 2.0  # seconds: how often it is looked whether another process has cancelled what runs here
 
 
 class Store(Protocol):
@@ -105,7 +106,8 @@ class Trickle:
         self._pace = pace
         self._now = now
         self._chance = chance
-        self._running: dict[asyncio.Task[None], str] = {}  # offers
+        self._running: dict[asyncio.Task[None], Batch] = {}
+        self._unwanted: set[str] = set()  # ids of those that were cancelled while they ran
         self._rests: dict[str, _Rest] = {}
         self._woken = asyncio.Event()
         self.is_stopping = False  # nothing more is taken
@@ -125,11 +127,12 @@ class Trickle:
     async def _fill(self) -> float | None:
         """Take what there is room for; seconds until the next may be due, None where none is to be waited for."""
         self._woken.clear()
+        await self._cut_short_the_unwanted()
         while not self.is_stopping and len(self._running) < self._at_once:
             batch, pause = await asyncio.wrap_future(self._store.run(self._take))
             if batch is None:
                 return pause
-            self._running[asyncio.create_task(self._pass(batch))] = batch.offer
+            self._running[asyncio.create_task(self._pass(batch))] = batch
         return None
 
     def _take(self, connection: sqlite3.Connection) -> tuple[Batch | None, float | None]:
@@ -150,23 +153,37 @@ class Trickle:
 
     def _is_tried(self, offer: str) -> bool:
         """Whether one of those that rested is under way, to show whether it is well again."""
-        return self._rest(offer).failures > 0 and offer in self._running.values()
+        return self._rest(offer).failures > 0 and any(each.offer == offer for each in self._running.values())
 
     def _rest(self, offer: str) -> _Rest:
         return self._rests.get(offer, _NO_REST)
 
+    async def _cut_short_the_unwanted(self) -> None:
+        if not self._running:
+            return
+        found = await asyncio.wrap_future(self._store.run(lambda connection: batches.unwanted(connection, self._owner)))
+        for task, batch in self._running.items():
+            if batch.id in found - self._unwanted:
+                self._unwanted.add(batch.id)
+                task.cancel()
+
     async def _wait(self, pause: float | None) -> None:
-        """Until one has ended, something new is there, or the pause is over."""
+        """Until one has ended, something is new, the pause is over, or it is time to look for what was cancelled."""
+        pause = min(pause or LOOK_EVERY, LOOK_EVERY) if self._running else pause
         woken = asyncio.create_task(self._woken.wait())
         try:
             await asyncio.wait({woken, *self._running}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
         finally:
             woken.cancel()
-        self._running = {task: offer for task, offer in self._running.items() if not task.done()}
+        self._running = {task: batch for task, batch in self._running.items() if not task.done()}
 
     async def _pass(self, batch: Batch) -> None:
         try:
             await self._execute(batch)
+        except asyncio.CancelledError:
+            if batch.id not in self._unwanted:
+                raise
+            await self._write(lambda connection: batches.stopped(connection, batch))
         except InterpError as error:
             await self._write(self._given_up(batch, error))
         except Exception as error:  # not ours: it would come again and again

@@ -3,10 +3,13 @@
     waiting -> running -> done          a Result is in the journal, under the batch's run
        |  ^       |
        |  +-------+----> failed         waiting does not mend it, or it may have been billed already
+       |          v
+       |      cancelling                whoever runs it looks, and cuts it short; its Result may be here before that
+       |          v
        +---------------> cancelled
 
-What goes to its vendor's own batches (`by_vendor`) is `sent` in place of `running`, or `cancelling`, and may end as
-`expired`; sendings.py has that way.
+What goes to its vendor's own batches (`by_vendor`) is `sent` in place of `running`, and may end as `expired`;
+sendings.py has that way.
 
 The rule for what left no Result, whether its process was killed or the provider gave up: it goes back to `waiting`
 only where the ledger is sure that its attempts cost nothing, so that nothing is billed twice; `twice` allows it all the
@@ -32,6 +35,7 @@ State = Literal["waiting", "running", "sent", "cancelling", "done", "failed", "e
 ENDED: tuple[State, ...] = ("done", "failed", "expired", "cancelled")
 KEPT = timedelta(days=90)  # what has ended, since it was put aside
 FARTHEST = timedelta(hours=2)  # a pause that is longer was written by a clock that was wrong
+MAY_BE_BILLED = "it was cut short, and what it did until then may be billed"
 MAY_HAVE_RUN = "it may have run, and been billed, without its Result being kept: not run again"
 COLUMNS = (
     "id, created_at, state, execution, offer, terms, tries, not_before, error, run_id, owner, spent, notebook,"
@@ -132,14 +136,18 @@ def done(connection: sqlite3.Connection, batch: Batch) -> None:
 
 def failed(connection: sqlite3.Connection, batch: Batch, error: str) -> None:
     """Nothing will come of it."""
+    if stopped(connection, batch):
+        return
     _end(connection, batch, "failed", error)
 
 
 def put_back(
     connection: sqlite3.Connection, batch: Batch, error: str | None, not_before: datetime, *, twice: bool = False
 ) -> State:
-    """It left no Result: it waits again, or has failed where it may have been billed. Returns which."""
+    """It left no Result: it waits again, has failed where it may have been billed, or was cancelled. Returns which."""
     assert batch.run_id is not None
+    if stopped(connection, batch):
+        return "cancelled"
     cost = _worst_cost(connection, batch.run_id)
     if cost != 0 and not twice:
         failed(connection, batch, f"{error}; {MAY_HAVE_RUN}" if error else MAY_HAVE_RUN)
@@ -155,11 +163,25 @@ def put_back(
     return "waiting"
 
 
+def stopped(connection: sqlite3.Connection, batch: Batch) -> bool:
+    """It was cut short, if somebody has cancelled it. Whether that was so."""
+    error = MAY_BE_BILLED if may_have_cost(connection, batch.run_id or "") else None
+    ended = "UPDATE batches SET state = 'cancelled', error = ?, owner = NULL WHERE id = ? AND state = 'cancelling'"
+    return connection.execute(ended, (error, batch.id)).rowcount > 0
+
+
+def unwanted(connection: sqlite3.Connection, owner: str) -> set[str]:
+    """Ids of what `owner` runs, and somebody has cancelled."""
+    rows = connection.execute("SELECT id FROM batches WHERE state = 'cancelling' AND owner = ?", (owner,))
+    return {id for (id,) in rows}
+
+
 def take_back(
     connection: sqlite3.Connection, now: datetime, *, twice: bool = False, released: str | None = None
 ) -> None:
     """What is running at a process that died, or at the owner who is `released`, has ended or waits again."""
-    rows = connection.execute(f"SELECT {COLUMNS} FROM batches WHERE state = 'running'").fetchall()
+    under_way = "state = 'running' OR (state = 'cancelling' AND NOT by_vendor)"
+    rows = connection.execute(f"SELECT {COLUMNS} FROM batches WHERE {under_way}").fetchall()
     for batch in map(batch_of, rows):
         if batch.owner != released and is_owner_alive(batch.owner or ""):
             continue
@@ -170,9 +192,9 @@ def take_back(
 
 
 def cancel(connection: sqlite3.Connection, id: str) -> State | None:
-    """What that made of it: `cancelled` for what was waiting, `cancelling` for what its vendor has; None: too late."""
-    changed: dict[State, State] = {"waiting": "cancelled", "sent": "cancelling", "cancelling": "cancelling"}
-    for before, after in changed.items():
+    """What that made of it: `cancelled` for what was waiting, `cancelling` for what somebody has; None: too late."""
+    changed: dict[State, State] = {"waiting": "cancelled"}
+    for before, after in (changed | dict.fromkeys(("running", "sent", "cancelling"), "cancelling")).items():
         said = "UPDATE batches SET state = ? WHERE id = ? AND state = ?"
         if connection.execute(said, (after, id, before)).rowcount:
             return after
@@ -241,7 +263,8 @@ def decode(text: str) -> Execution:
 
 def _end(connection: sqlite3.Connection, batch: Batch, state: State, error: str | None) -> None:
     connection.execute(
-        "UPDATE batches SET state = ?, error = ?, owner = NULL WHERE id = ? AND run_id = ? AND state = 'running'",
+        "UPDATE batches SET state = ?, error = ?, owner = NULL WHERE id = ? AND run_id = ?"
+        " AND state IN ('running', 'cancelling')",
         (state, error, batch.id, batch.run_id),
     )
 

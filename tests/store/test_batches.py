@@ -248,18 +248,43 @@ def test_who_lost_it_says_nothing(connection: sqlite3.Connection) -> None:
 
 
 def test_cancel(connection: sqlite3.Connection) -> None:
-    """What waits can be cancelled, once; what is under way cannot."""
+    """What waits is cancelled, once; whoever runs one is asked to cut it short; what has ended is not."""
     put(connection, "batch_1")
     put(connection, "batch_2")
-    taken(connection)
+    first = taken(connection)
 
     assert [batches.cancel(connection, id) for id in ("batch_1", "batch_2", "batch_2", "batch_3")] == [
-        None,
+        "cancelling",
         "cancelled",
         None,
         None,
     ]
     assert take(connection) is None
+    assert batches.unwanted(connection, first.owner or "") == {"batch_1"}
+    assert batches.stopped(connection, first) and not batches.stopped(connection, first)
+    assert batches.cancel(connection, "batch_1") is None
+
+
+@pytest.mark.parametrize(
+    ("end", "state"),
+    [
+        (lambda c, b: batches.done(c, b), "done"),
+        (lambda c, b: batches.failed(c, b, "wrong"), "cancelled"),
+        (lambda c, b: batches.put_back(c, b, "full", b.created_at), "cancelled"),
+        (lambda c, b: batches.take_back(c, b.created_at, released=b.owner), "cancelled"),
+    ],
+    ids=["a Result was first", "it failed", "it gave up", "its session closed"],
+)
+def test_cancelled_while_it_runs(connection: sqlite3.Connection, end: Any, state: str) -> None:
+    """A Result that was here before it was cut short stays; else it is cancelled, and never waits again."""
+    put(connection, "batch_1")
+    batch = taken(connection)
+    batches.cancel(connection, "batch_1")
+
+    end(connection, batch)
+
+    (found,) = batches.all_of(connection)
+    assert (found.state, found.owner) == (state, None)
 
 
 def test_instead_of_a_run(connection: sqlite3.Connection) -> None:
