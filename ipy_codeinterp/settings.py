@@ -42,6 +42,8 @@ class Settings:
     python: Path | None = None
     # auto streams, except under nbval; deterministic emits the final outputs once, at the end
     render: str = "auto"
+    # whether a line under each cell says who ran it, for how long and for how much
+    footer: bool = True
     # folders that cells may mount, with all that is below them
     mounts: tuple[Path, ...] = ()
     # whether cells may have a network: what is public, never this machine or private networks
@@ -249,6 +251,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "isolation": _word,
     "python": _optional_path,
     "render": _word,
+    "footer": _yes_or_no,
     "warm": _word,
     "bridge": _word,
     "mounts": _paths,
@@ -322,7 +325,7 @@ def _then(loaded: Loaded, said: Mapping[str, Any], source: str) -> Loaded:
 
 # --- what a project may say -----------------------------------------------------------------------
 
-PROJECT_MAY = ("model", "render", "figure_format", "figure_dpi", "require", "allow")
+PROJECT_MAY = ("model", "render", "footer", "figure_format", "figure_dpi", "require", "allow")
 PROJECT_MAY_LOWER = ("timeout", "budget", "budget_day", "deadline", "attempts")
 LEAST_TIMEOUT = 120.0  # seconds that every profile gives: where nothing else is set, a project may ask for less
 

@@ -217,6 +217,19 @@ def _cut(text: str, most: int = 48) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
+# --- sanitizer ------------------------------------------------------------------------------------
+
+SANITIZER = Path(__file__).with_name("nbval.cfg")
+
+
+def _add_nothing(parser: argparse.ArgumentParser) -> None:
+    """It takes no arguments."""
+
+
+def _sanitizer(settings: Settings, options: argparse.Namespace) -> str:
+    return str(SANITIZER)
+
+
 VERBS = {
     verb.name: verb
     for verb in (
@@ -226,5 +239,6 @@ VERBS = {
         Verb("export", "write Results into a file of your own", looking_back.add_export, looking_back.exported),
         Verb("budget", "say what is spent and held, and what is left", _add_budget, _budget),
         Verb("batch", "list what is put aside, wait for it, collect one or cancel it", _add_batch, _batch),
+        Verb("sanitizer", "say where the file is that nbval takes: --nbval-sanitize-with", _add_nothing, _sanitizer),
     )
 }

@@ -13,7 +13,7 @@ from ipy_codeinterp.execution import Execution, Result
 from ipy_codeinterp.mime import safe_text
 from ipy_codeinterp.notebook.arguments import BadUsage
 from ipy_codeinterp.notebook.desk import Desk
-from ipy_codeinterp.notebook.endings import failure, interrupted, remarks
+from ipy_codeinterp.notebook.endings import LEFT, STOPPED, failure, interrupted, is_second, remarks
 from ipy_codeinterp.notebook.hints import hints
 
 if TYPE_CHECKING:
@@ -69,10 +69,12 @@ def shown(desk: Desk, execution: Execution, run: Callable[..., T], **terms: Any)
     )
     try:
         return run(execution, show=view.show, pause=desk.pause, **terms)
-    except KeyboardInterrupt:
-        raise interrupted() from None
+    except KeyboardInterrupt as error:
+        raise interrupted(LEFT if is_second(error) else STOPPED) from None
     finally:
         view.finish()
+        if view.partial:
+            desk.foot(execution, view.partial)
         desk.ended(execution)
 
 
@@ -83,6 +85,7 @@ def _terms(options: argparse.Namespace) -> dict[str, Any]:
 
 def _once(desk: Desk, execution: Execution, options: argparse.Namespace) -> tuple[Result, CodeError | None]:
     result = shown(desk, execution, desk.session.run, allow_secrets=options.allow_secrets, **_terms(options))
+    desk.foot(execution, result)
     for remark in remarks(execution, result):
         desk.remark(remark)
     return result, failure(result, desk.surroundings(execution, result))

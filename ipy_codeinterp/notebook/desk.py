@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import secrets
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.interactiveshell import InteractiveShell
 
-from ipy_codeinterp.execution import Execution, Result
-from ipy_codeinterp.notebook import nest
+from ipy_codeinterp.execution import Execution, Partial, Result
+from ipy_codeinterp.notebook import footer, nest
 from ipy_codeinterp.notebook.hints import Past, Surroundings
 from ipy_codeinterp.notebook.panel import Panel
 from ipy_codeinterp.notebook.view import View, is_deterministic
@@ -78,6 +79,12 @@ class Desk:
         return nest.pause if self.settings.bridge == "nest" and nest.is_possible() else None
 
     # --- the cells ---
+
+    def foot(self, execution: Execution, ended: Result | Partial) -> None:
+        """The line under a cell that was run; whatever is wrong with it, the cell has what it was for."""
+        if self.settings.footer:
+            with contextlib.suppress(Exception):
+                footer.show(self.shell, execution, ended, deterministic=self.is_deterministic)
 
     def ended(self, execution: Execution) -> None:
         """A cell has been run, however that went."""

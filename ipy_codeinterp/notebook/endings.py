@@ -12,8 +12,11 @@ from ipy_codeinterp.notebook.hints import Surroundings, hints
 MOST_MESSAGE = 2000  # characters of an exception's text
 MOST_REMARK = 500  # characters of what a model said instead
 
+STOPPED = "the run was stopped; what it had printed is kept"
+LEFT = "left at once; what ends the run goes on behind"
+
 # Why a model stopped before its end, in words.
-STOPPED = {
+STOPS = {
     "length": "stopped at the most tokens that a reply may have: allow more with --max-cost, or ask for less",
     "context": "stopped, since all that was said no longer fits: ask for less, or begin anew",
     "refused": "would not do this",
@@ -43,11 +46,16 @@ def remarks(execution: Execution, result: Result) -> Iterator[str]:
     if execution.execute and not result.steps and result.outcome in ("ok", "unknown"):
         said = f": {safe_text(result.text.strip())[:MOST_REMARK]}" if execution.kind == "code" and result.text else ""
         yield f"{result.offer} answered without running any code{said}"
-    if result.stop in STOPPED:
-        yield f"{result.offer} {STOPPED[result.stop]}"
+    if result.stop in STOPS:
+        yield f"{result.offer} {STOPS[result.stop]}"
 
 
-def interrupted(said: str = "the run was stopped; what it had printed is kept") -> KeyboardInterrupt:
+def is_second(error: KeyboardInterrupt) -> bool:
+    """Whether it came while the first one was being answered."""
+    return isinstance(error.__context__, KeyboardInterrupt)
+
+
+def interrupted(said: str = STOPPED) -> KeyboardInterrupt:
     """A KeyboardInterrupt that shows itself without our frames."""
     error = KeyboardInterrupt(said)
     error._render_traceback_ = lambda: [f"KeyboardInterrupt: {error}"]  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from typing import Any, cast
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import MagicArgumentParser
-from traitlets import Enum, Float, TraitError, TraitType, Unicode, validate
+from traitlets import Bool, Enum, Float, TraitError, TraitType, Unicode, validate
 
 from ipy_codeinterp import consent, registry, settings
 from ipy_codeinterp.execution import Result
@@ -45,6 +45,7 @@ class InterpMagics(Magics):
         config=True
     )
     render = Enum(CHOICES["render"], help="auto streams; deterministic emits final outputs once").tag(config=True)
+    footer = Bool(help="whether a line under each cell says who ran it, for how long and for how much").tag(config=True)
     bridge = Enum(CHOICES["bridge"], help="nest keeps the kernel's event loop running during a cell").tag(config=True)
     isolation = Enum(CHOICES["isolation"], help="auto isolates or refuses; takes effect at %reload_ext").tag(
         config=True

@@ -10,16 +10,15 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 
+from ipy_codeinterp.notebook.amounts import money, seconds
 from ipy_codeinterp.store.ledger import Totals
 
 UPDATE_EVERY = 0.1  # seconds
 TITLE = "Interpreter calls of this session"
-UNKNOWN = "\N{EN DASH}"
 CELL = "padding: 3px 14px; line-height: 1.5; text-align: left; border: none"
 
 
@@ -125,17 +124,3 @@ def figures(totals: Totals) -> tuple[str, ...]:
     billed = money(totals.billed) if totals.billed_is_all else f"&ge; {money(totals.billed)}"
     latencies = (seconds(totals.p50), seconds(totals.p95))
     return (str(totals.calls), str(totals.failures), billed, money(totals.listed), *latencies)
-
-
-def money(amount: Decimal) -> str:
-    """US dollars with as many digits as the first two that matter."""
-    if amount == 0:
-        return "$0.00"
-    places = max(2, 1 - amount.adjusted())
-    return f"${amount:.{places}f}"
-
-
-def seconds(duration: float | None) -> str:
-    if duration is None:
-        return UNKNOWN
-    return f"{duration * 1000:.0f} ms" if duration < 0.9995 else f"{duration:.2f} s"

@@ -15,6 +15,7 @@ from ipy_codeinterp.execution import (
     Error,
     Event,
     Notice,
+    Partial,
     Restarted,
     Result,
     Stream,
@@ -46,9 +47,11 @@ class View:
         self._facts = facts
         self._written = Written(author) if author else None
         self._failed: Error | None = None
+        self.partial: Partial | None = None  # of the run, where it was cut short
         self._filters: dict[StreamName, TextFilter] = {"stdout": TextFilter(), "stderr": TextFilter()}
 
     def show(self, event: Event) -> None:
+        self.partial = event if isinstance(event, Partial) else None  # told last: what a tool call left is passed over
         if isinstance(event, Restarted):
             self._forget()
         if isinstance(event, CodeDelta) and self._failed:

@@ -34,8 +34,10 @@ window.drive = {
   },
   text(i) {
     const outputs = this.area(i)?.querySelectorAll(':scope > .jp-OutputArea-child > .jp-OutputArea-output') ?? [];
-    return [...outputs].map(output => output.innerText.trimEnd()).filter(Boolean).join('\n');
+    const shown = [...outputs].filter(output => !output.querySelector('.interp-footer'));
+    return shown.map(output => output.innerText.trimEnd()).filter(Boolean).join('\n');
   },
+  footer(i) { return this.area(i)?.querySelector('.interp-footer')?.innerText ?? ''; },
   async images(i) {
     const images = [...(this.area(i)?.querySelectorAll('img') ?? [])];
     await Promise.all(images.map(image => image.decode().catch(() => null)));

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ipy_codeinterp.verbs import SANITIZER
+
 from .lab import LabPage, OpenNotebook
 
 LOAD = "%load_ext ipy_codeinterp"
@@ -202,7 +204,8 @@ def test_a_notebook_saved_by_the_lab_passes_nbval(
     page.wait_idle(timeout=90)
     assert page.errors() == []
     page.save()
-    command = [sys.executable, "-m", "pytest", "--nbval", "-p", "no:cacheprovider", page.file.name]
+    options = ["--nbval", "--nbval-sanitize-with", str(SANITIZER), "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, page.file.name]
     run = subprocess.run(
         command, cwd=page.file.parent, env=clean_environment, capture_output=True, text=True, timeout=110, check=False
     )

@@ -29,7 +29,14 @@ class Outputs:
 
     @property
     def displays(self) -> list[dict[str, Any]]:
-        return [m["content"] for m in self._of("display_data", "execute_result")]
+        """Without the footer."""
+        shown = self._of("display_data", "execute_result")
+        return [m["content"] for m in shown if not is_footer(m)]
+
+    @property
+    def footers(self) -> list[str]:
+        """Their text."""
+        return [m["content"]["data"]["text/plain"] for m in self.messages if is_footer(m)]
 
     @property
     def updates(self) -> list[dict[str, Any]]:
@@ -46,10 +53,15 @@ class Outputs:
 
     @property
     def kinds(self) -> list[str]:
-        return [m["msg_type"] for m in self.messages]
+        """Of all but the footer."""
+        return [m["msg_type"] for m in self.messages if not is_footer(m)]
 
     def _of(self, *types: str) -> list[dict[str, Any]]:
         return [m for m in self.messages if m["msg_type"] in types]
+
+
+def is_footer(message: dict[str, Any]) -> bool:
+    return "footer" in message["content"].get("metadata", {}).get("ipy_codeinterp", {})
 
 
 class Kernel:

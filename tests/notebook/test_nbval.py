@@ -11,13 +11,15 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from ipy_codeinterp.verbs import SANITIZER
+
 pytestmark = [pytest.mark.kernel, pytest.mark.sandbox]
 
 FIRST_CELL = Path(__file__).parents[2] / "notebooks" / "01_first_cell.ipynb"
 
 
-def nbval(notebook: Path, environment: dict[str, str]) -> tuple[list[int], str]:
-    """The indices of the code cells that strict nbval fails, and what it printed."""
+def nbval(notebook: Path, environment: dict[str, str], *more: str) -> tuple[list[int], str]:
+    """The indices of the code cells that strict nbval fails, and what it printed; `more` are options."""
     options = [
         "--nbval",
         "--nbval-current-env",
@@ -29,7 +31,7 @@ def nbval(notebook: Path, environment: dict[str, str]) -> tuple[list[int], str]:
         notebook.parent,
     ]
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, notebook],
+        [sys.executable, "-m", "pytest", *options, *more, notebook],
         env=environment,
         cwd=notebook.parent,
         capture_output=True,
@@ -83,7 +85,7 @@ def test_a_removed_figure_fails(clean_environment: dict[str, str], tmp_path: Pat
 
 
 def test_what_was_shown_live_passes(clean_environment: dict[str, str], tmp_path: Path) -> None:
-    """Outputs saved from a live run, with updates and clears in them, are what nbval sees."""
+    """Outputs saved from a live run, with updates, clears and footers, are what nbval sees with the shipped file."""
     cells = [
         "%load_ext ipy_codeinterp",
         "%%interp\nfrom IPython.display import display, clear_output\n"
@@ -92,6 +94,7 @@ def test_what_was_shown_live_passes(clean_environment: dict[str, str], tmp_path:
         "for i in range(3):\n    clear_output(wait=True)\n    print('step', i)",
         "%%interp --container c\nx = [1]\nx",
         "%%interp --container c\nimport sys\nprint(x)\nprint('late', file=sys.stderr)",
+        "%%interp\nimport time\ntime.sleep(1.5)",
         "%interp panel",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
@@ -106,7 +109,15 @@ def test_what_was_shown_live_passes(clean_environment: dict[str, str], tmp_path:
     path = tmp_path / "live.ipynb"
     nbformat.write(notebook, path)
 
-    failed, printed = nbval(path, clean_environment)
+    failed, printed = nbval(path, clean_environment, "--nbval-sanitize-with", str(SANITIZER))
 
-    assert "application/vnd.jupyter.widget-view+json" in code_cells(notebook)[-1].outputs[0].data
+    saved = code_cells(notebook)
+    assert "application/vnd.jupyter.widget-view+json" in saved[-1].outputs[0].data
+    assert [footers(cell) for cell in saved] == [0, *[1] * 5, 0]
     assert failed == [], printed
+
+
+def footers(cell: nbformat.NotebookNode) -> int:
+    """How many of its outputs are one with figures in it."""
+    texts = [output.data["text/html"] for output in cell.outputs if "text/html" in output.get("data", {})]
+    return sum("interp-footer" in text and "$0.00" in text for text in texts)

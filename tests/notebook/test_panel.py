@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from ipy_codeinterp.notebook.panel import HEADS, figures, money, render, seconds
+from ipy_codeinterp.notebook.amounts import money, seconds
+from ipy_codeinterp.notebook.panel import HEADS, figures, render
 from ipy_codeinterp.store.ledger import Totals
 
 BUSY = Totals(12, 3, Decimal("0.5"), True, Decimal("0.001234"), 0.25, 2.5)
