@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from ipy_codeinterp import pace
 from ipy_codeinterp.errors import InterpError, InvalidInput
 
 T = TypeVar("T")
@@ -14,17 +16,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far it is: `done` of `total` (None where the input does not say), `failed` of those done without a Result."""
+    """How far it is: `done` of `total` (None where the input does not say), `failed` of those done without a Result.
+
+    `seconds` is how long that took. As text it has a bar and the time left, where both can be known.
+    """
 
     done: int = 0
     failed: int = 0
     running: int = 0
     total: int | None = None
+    seconds: float | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         of = "" if self.total is None else f" of {self.total}"
         failed = f", {self.failed} failed" if self.failed else ""
-        return f"{self.done}{of} done{failed}, {self.running} running"
+        words = f"{self.done}{of} done{failed}, {self.running} running"
+        left = None if self.total is None else pace.remaining(self.done, self.total, self.seconds)
+        return pace.line(words, self.done, self.total, left)
 
 
 async def run_all(
@@ -80,6 +88,7 @@ class _Passage(Generic[T]):
         self._failure: BaseException | None = None
         self._following = 0  # the index that is given next, in order
         self._done = self._failed = 0
+        self._began = time.monotonic()
         self._landed: list[asyncio.Task[T]] = []  # and not yet looked at
         self._one_ended = asyncio.Event()  # each look costs as much as has ended, however many run
 
@@ -121,7 +130,8 @@ class _Passage(Generic[T]):
             yield index, outcome
 
     def progress(self, total: int | None) -> Progress:
-        return Progress(self._done, self._failed, len(self._running), total)
+        taken = time.monotonic() - self._began
+        return Progress(self._done, self._failed, len(self._running), total, taken)
 
     def raise_failure(self) -> None:
         if self._failure:

@@ -280,7 +280,7 @@ def test_map_gives_errors(scripted: Scripted) -> None:
     failed = {index: outcome for index, outcome in found.items() if isinstance(outcome, InterpError)}
     assert sorted(failed) == [7, 40, 73]
     assert {(type(error), str(error)) for error in failed.values()} == {(InvalidInput, "no")}
-    assert (told[-1], str(told[0]).partition(",")[0]) == (Progress(100, 3, 0, 100), "1 of 100 done")
+    assert (told[-1], str(told[0]).partition(",")[0]) == (Progress(100, 3, 0, 100), f"[{'.' * 20}] 1 of 100 done")
 
 
 def test_map_raises_what_is_no_error_of_ours(scripted: Scripted) -> None:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ipy_codeinterp import registry
+from ipy_codeinterp import pace, registry
 from ipy_codeinterp.batch.background import Background, Worker
 from ipy_codeinterp.batch.trickle import Trickle, is_for_later, new_run_id
 from ipy_codeinterp.errors import BatchCancelled, Batched, BatchEnded, BatchExpired, BatchFailed, InvalidInput
@@ -218,4 +218,5 @@ def progress(found: Iterable[Standing]) -> str:
     counts = Counter(each.state for each in found)
     rest: tuple[batches.State, ...] = ("running", "sent", "cancelling", "waiting", "failed", "expired", "cancelled")
     said = ", ".join(f"{counts[state]} {state}" for state in rest if counts[state])
-    return f"{counts['done']} of {counts.total()} done" + (f", {said}" if said else "")
+    words = f"{counts['done']} of {counts.total()} done" + (f", {said}" if said else "")
+    return pace.line(words, sum(counts[state] for state in ENDED), counts.total())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ipy_codeinterp import consent, languages, registry
 from ipy_codeinterp.errors import CodeError
-from ipy_codeinterp.execution import Execution, Result
+from ipy_codeinterp.execution import Event, Execution, Result
 from ipy_codeinterp.mime import safe_text
 from ipy_codeinterp.notebook.arguments import BadUsage
 from ipy_codeinterp.notebook.desk import Desk
@@ -67,11 +67,20 @@ def shown(desk: Desk, execution: Execution, run: Callable[..., T], **terms: Any)
         facts=desk.session.origin(execution),
         author=str(execution.model) if execution.kind == "task" else "",
     )
+    progress = desk.progress(view, execution)
+
+    def show(event: Event) -> None:
+        if progress:
+            progress.note(event)
+        view.show(event)
+
     try:
-        return run(execution, show=view.show, pause=desk.pause, **terms)
+        return run(execution, show=show, pause=desk.pause, idle=progress.idle if progress else None, **terms)
     except KeyboardInterrupt as error:
         raise interrupted(LEFT if is_second(error) else STOPPED) from None
     finally:
+        if progress:
+            progress.close()
         view.finish()
         if view.partial:
             desk.foot(execution, view.partial)

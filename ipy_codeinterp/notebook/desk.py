@@ -18,6 +18,7 @@ from ipy_codeinterp.execution import Execution, Partial, Result
 from ipy_codeinterp.notebook import footer, nest
 from ipy_codeinterp.notebook.hints import Past, Surroundings
 from ipy_codeinterp.notebook.panel import Panel
+from ipy_codeinterp.notebook.progress import Progress, is_alone
 from ipy_codeinterp.notebook.view import View, is_deterministic
 from ipy_codeinterp.session import Session
 from ipy_codeinterp.settings import Settings
@@ -79,6 +80,12 @@ class Desk:
         return nest.pause if self.settings.bridge == "nest" and nest.is_possible() else None
 
     # --- the cells ---
+
+    def progress(self, view: View, execution: Execution) -> Progress | None:
+        """The line that says what a cell waits for, where somebody looks at it."""
+        if self.is_deterministic or not has_front_end(self.shell) or not is_alone(self.shell):
+            return None
+        return Progress(self.shell, view.show, is_written=execution.kind == "task")
 
     def foot(self, execution: Execution, ended: Result | Partial) -> None:
         """The line under a cell that was run; whatever is wrong with it, the cell has what it was for."""

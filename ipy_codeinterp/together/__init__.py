@@ -8,6 +8,7 @@ them there, `split` finds where each ends, `share` divides what it cost.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -93,6 +94,7 @@ class _Tally:
     def __init__(self, total: int | None) -> None:
         self._total = total
         self._done = self._failed = 0
+        self._began = time.monotonic()
         self.running = 0
 
     def add(self, outcome: Outcome) -> None:
@@ -100,7 +102,7 @@ class _Tally:
         self._failed += isinstance(outcome, InterpError)
 
     def progress(self) -> Progress:
-        return Progress(self._done, self._failed, self.running, self._total)
+        return Progress(self._done, self._failed, self.running, self._total, time.monotonic() - self._began)
 
 
 class _Batch:
