@@ -37,10 +37,11 @@ from ipy_codeinterp.gateway.process import GatewayProcess
 from ipy_codeinterp.many import Progress, run_all
 from ipy_codeinterp.providers import Provider, Providers, learn_keys
 from ipy_codeinterp.settings import BATCH, Settings
-from ipy_codeinterp.store import batches, database, journal, place, stats
+from ipy_codeinterp.store import batches, database, journal, ledger, place, stats
 from ipy_codeinterp.store.batches import Batch, Terms
 from ipy_codeinterp.store.database import Database
-from ipy_codeinterp.store.ledger import Attempt, Budgets, Meter, Origin
+from ipy_codeinterp.store.ledger import Attempt, Balance, Budgets, Origin
+from ipy_codeinterp.store.meter import Meter
 from ipy_codeinterp.store.recording import Recording
 from ipy_codeinterp.store.stats import Call
 from ipy_codeinterp.together import Ways, run_together
@@ -52,6 +53,7 @@ if TYPE_CHECKING:  # aiohttp costs more to import than everything else here: onl
     from ipy_codeinterp.client import Client, Ids
     from ipy_codeinterp.client.apart import Apart
     from ipy_codeinterp.client.http import Endpoint
+    from ipy_codeinterp.client.limit import Standing
     from ipy_codeinterp.client.replay import Recorder
     from ipy_codeinterp.client.vendor_batches import VendorBatches
 
@@ -315,6 +317,22 @@ class Session:
         with database.reading(self._database.path) as connection:
             return list(stats.calls(connection, begun or datetime.min.replace(tzinfo=UTC))) if connection else []
 
+    def balances(self) -> tuple[Balance, Balance]:
+        """What is spent and held of this session's budget and of today's, USD: two rows, however many calls."""
+        scopes = Attempt.begun("", "", "", "", origin=Origin(self._name)).scopes
+        with database.reading(self._database.path) as connection:
+            session, day = (ledger.balance(connection, scope) if connection else Balance() for scope in scopes)
+        return session, day
+
+    @property
+    def standings(self) -> dict[str, Standing]:
+        """How many calls wait and how many are under way now, by offer; without those of whom there are none."""
+        found: dict[str, Standing] = {}
+        for client in list(self._clients.values()):
+            for offer, standing in dict(client.standings).items():
+                found[offer] = found[offer] + standing if offer in found else standing
+        return found
+
     def flush(self) -> None:
         """Wait until what was handed to the store is kept."""
         with contextlib.suppress(StoreError):
@@ -487,6 +505,8 @@ class Session:
                 origin=lambda: Origin(self._name, self.notebook),
                 recorder=self._recorder,
                 apart=self._apart,
+                served=self._served,
+                concurrency=lambda: self.settings.concurrency,
             ),
         )
 
@@ -634,8 +654,11 @@ class Session:
         return not self.is_replay and self._providers.is_known(offer)
 
     def _settled(self, attempt: Attempt) -> None:
-        with self._lock:
-            self.meter.add(attempt)
+        self.meter.add(attempt)
+        self.on_settled(attempt)
+
+    def _served(self, attempt: Attempt) -> None:
+        self.meter.note_served(attempt)
         self.on_settled(attempt)
 
     def _abandon(self) -> None:

@@ -66,6 +66,8 @@ class Settings:
     budget: Decimal | None = Decimal(1)
     # USD that all sessions together may spend in a day (UTC); None is no limit
     budget_day: Decimal | None = None
+    # calls that may be under way at one model at the same time, over all sessions; None leaves it to the model's limits
+    concurrency: int | None = None
     # seconds that a whole call may take, with its waiting and its retries; None is no limit
     deadline: float | None = None
     # when the local gateway is started: load (in the background at %load_ext), first (at the first cell), never
@@ -116,6 +118,8 @@ class Settings:
             raise InvalidInput(f"timeout = {self.timeout} is not a number of seconds", hint="use a positive one")
         if self.attempts < 1:
             raise InvalidInput(f"attempts = {self.attempts} asks nobody", hint="1 is the least: the call itself")
+        if self.concurrency is not None and self.concurrency < 1:
+            raise InvalidInput(f"concurrency = {self.concurrency} lets nothing through", hint="use 1 or more, or none")
         if self.deadline is not None and not 0 < self.deadline < float("inf"):
             raise InvalidInput(f"deadline = {self.deadline} is not a number of seconds", hint="use a positive one")
         if self.figure_dpi is not None and not 10 <= self.figure_dpi <= 1200:
@@ -191,6 +195,10 @@ def _whole(value: Any) -> int:
     return number
 
 
+def _optional_whole(value: Any) -> int | None:
+    return None if value in (None, "", "none") else _whole(value)
+
+
 def _names(value: Any) -> tuple[str, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     return tuple(_word(part).strip() for part in parts if _word(part).strip())
@@ -252,6 +260,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "python": _optional_path,
     "render": _word,
     "footer": _yes_or_no,
+    "concurrency": _optional_whole,
     "warm": _word,
     "bridge": _word,
     "mounts": _paths,

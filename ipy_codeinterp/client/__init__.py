@@ -18,7 +18,7 @@ from ipy_codeinterp.client.coalesce import Coalesce
 from ipy_codeinterp.client.converse import Converse, Ids
 from ipy_codeinterp.client.http import Endpoint
 from ipy_codeinterp.client.journal import Journal
-from ipy_codeinterp.client.limit import Limit
+from ipy_codeinterp.client.limit import Limit, Standing
 from ipy_codeinterp.client.replay import Record, Recorder
 from ipy_codeinterp.client.retry import DEFAULT_RETRY, Retry, RetryPolicy, in_time
 from ipy_codeinterp.client.route import Route, Rules
@@ -47,6 +47,8 @@ class Policies:
     origin: Callable[[], Origin] = Origin
     recorder: Recorder | None = None
     apart: Apart | None = None
+    served: Callable[[Attempt], None] = lambda _: None
+    concurrency: Callable[[], int | None] = lambda: None
 
 
 DEFAULT = Policies()
@@ -65,13 +67,13 @@ class Client:
     ) -> None:
         self.transport = Transport(connect)
         self.ids = ids or Ids()
-        self._limit = Limit(database)
+        self._limit = Limit(database, concurrency=policies.concurrency)
         self._cache = Cache(Answers(database.path), policies.sharing)
         middlewares: tuple[Middleware, ...] = (
             *_of_a_recording(policies.recorder, self.transport),
             Journal(database),
             in_time,  # waiting for a turn, for another's flight or for an upload takes of the call's time, too
-            Served(database, policies.origin),
+            Served(database, policies.origin, policies.served),
             self._cache,
             Coalesce(policies.sharing),
             Route(policies.rules, Tracks(database.path), chance=random.random),
@@ -134,6 +136,11 @@ class Client:
         )
         passage.deadline = run.deadline
         return await self._handler(passage)
+
+    @property
+    def standings(self) -> Mapping[str, Standing]:
+        """How many wait and how many are under way, by offer."""
+        return self._limit.standings
 
     async def close(self) -> None:
         self._cache.close()

@@ -153,9 +153,15 @@ class Charges:
 class Served:
     """Middleware around those that serve again what was paid for: the ledger keeps what that avoided."""
 
-    def __init__(self, database: Database, origin: Callable[[], Origin] = Origin) -> None:
+    def __init__(
+        self,
+        database: Database,
+        origin: Callable[[], Origin] = Origin,
+        told: Callable[[Attempt], None] = lambda _: None,
+    ) -> None:
         self._database = database
         self._origin = origin
+        self._told = told
 
     async def __call__(self, run: Run, handler: Handler) -> Result:
         result = await handler(run)
@@ -164,6 +170,7 @@ class Served:
             attempt = Attempt.begun(f"att_{secrets.token_hex(8)}", run.id, result.provider, result.model, origin=origin)
             attempt = attempt.settled(outcome=result.outcome, seconds=result.timings.total, cost=result.cost)
             self._database.put(lambda connection: ledger.note_served(connection, attempt, result.source))
+            self._told(attempt)
         return result
 
 

@@ -8,9 +8,11 @@ it holds neither while it waits for the other. Where the row cannot be reached, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import replace
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
+from ipy_codeinterp.catalog import Limits
 from ipy_codeinterp.client.chain import Handler, Run
 from ipy_codeinterp.client.rates import stated
 from ipy_codeinterp.client.waiting import Queue, Store, too_late
@@ -23,11 +25,29 @@ TOO_MANY_REQUESTS = 429
 MOST_LATE = 3  # how often a grant that was taken up too late is given back
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How many runs of an offer wait for leave, and how many are under way."""
+
+    waiting: int = 0
+    running: int = 0
+
+    def __add__(self, other: Standing) -> Standing:
+        return Standing(self.waiting + other.waiting, self.running + other.running)
+
+    def __sub__(self, other: Standing) -> Standing:
+        return Standing(self.waiting - other.waiting, self.running - other.running)
+
+
+NOBODY, IN_LINE, UNDER_WAY = Standing(), Standing(1, 0), Standing(0, 1)
+
+
 class Limit:
     """Middleware. One event loop's own, as the client is.
 
     `account` says whose limits a run counts against (the provider's name unless told otherwise), `clock` counts
-    seconds and is the same for all processes of this machine.
+    seconds and is the same for all processes of this machine. `concurrency` is asked each time, and only lowers what
+    an offer says.
     """
 
     def __init__(
@@ -36,25 +56,31 @@ class Limit:
         *,
         account: Callable[[Run], str] = lambda run: run.offer.provider,
         clock: Callable[[], float] = limits.clock,
+        concurrency: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._database = database
         self._account = account
         self._clock = clock
+        self._concurrency = concurrency
+        self.standings: dict[str, Standing] = {}  # by offer, of those of whom any is here
         self._queues: dict[tuple[str, str], Queue] = {}
         self._told = False
 
     async def __call__(self, run: Run, handler: Handler) -> Result:
-        bounds, tokens = run.offer.limits, _total(Usage(), run.worst_case)
+        bounds, tokens = self._bounds(run), _total(Usage(), run.worst_case)
         if bounds.concurrency is bounds.requests is bounds.tokens is None:
-            return await handler(run)
+            with self._counted(run, UNDER_WAY):
+                return await handler(run)
         _check_possible(run, tokens)
         queue = self._queue(run)
-        grant = await self._waited(run, queue, tokens)
+        with self._counted(run, IN_LINE):
+            grant = await self._waited(run, queue, bounds, tokens)
         spent, closed_for, decoder, run.rate_headers = Spent(), 0.0, run.decoder, {}
         try:
             await self._tell(run, queue)
             spent = Spent(1, tokens)  # the worst, until somebody says
-            result = await handler(run)
+            with self._counted(run, UNDER_WAY):
+                result = await handler(run)
             spent = Spent(1, _total(result.usage, run.worst_case))
             return result
         except InterpError as error:
@@ -76,22 +102,39 @@ class Limit:
             self._queues[key] = Queue(self._database, *key, self._clock)
         return self._queues[key]
 
-    async def _waited(self, run: Run, queue: Queue, tokens: int) -> Grant:
+    def _bounds(self, run: Run) -> Limits:
+        """What the offer allows, with at most `concurrency` at once."""
+        most, bounds = self._concurrency(), run.offer.limits
+        if most is None or (bounds.concurrency is not None and bounds.concurrency <= most):
+            return bounds
+        return replace(bounds, concurrency=most)
+
+    @contextlib.contextmanager
+    def _counted(self, run: Run, as_: Standing) -> Iterator[None]:
+        offer = str(run.offer)
+        self.standings[offer] = self.standings.get(offer, NOBODY) + as_
+        try:
+            yield
+        finally:
+            self.standings[offer] -= as_
+            if self.standings[offer] == NOBODY:
+                del self.standings[offer]
+
+    async def _waited(self, run: Run, queue: Queue, bounds: Limits, tokens: int) -> Grant:
         """Leave to go. Raises `DeadlineExceeded` as soon as it is known that it would come too late."""
         await run.emit(Phase("queued"))
         began = self._clock()
         try:
             async with asyncio.timeout(run.left):
-                return await self._punctual(run, queue, tokens)
+                return await self._punctual(run, queue, bounds, tokens)
         except TimeoutError:
             raise too_late() from None
         finally:
             waited = (run.timings.queue or 0.0) + self._clock() - began
             run.timings = replace(run.timings, queue=waited)
 
-    async def _punctual(self, run: Run, queue: Queue, tokens: int) -> Grant:
+    async def _punctual(self, run: Run, queue: Queue, bounds: Limits, tokens: int) -> Grant:
         """A grant that is taken up when it was meant to be: a loop that was held up gives the first ones back."""
-        bounds = run.offer.limits
         grant = await queue.acquire(bounds, tokens, run.left)
         for _ in range(MOST_LATE):
             if self._clock() - grant.at <= bounds.window / limits.SLOTS:

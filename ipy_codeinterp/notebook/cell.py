@@ -74,8 +74,13 @@ def shown(desk: Desk, execution: Execution, run: Callable[..., T], **terms: Any)
             progress.note(event)
         view.show(event)
 
+    def idle() -> None:
+        desk.look()
+        if progress:
+            progress.idle()
+
     try:
-        return run(execution, show=show, pause=desk.pause, idle=progress.idle if progress else None, **terms)
+        return run(execution, show=show, pause=desk.pause, idle=idle, **terms)
     except KeyboardInterrupt as error:
         raise interrupted(LEFT if is_second(error) else STOPPED) from None
     finally:

@@ -9,6 +9,7 @@ import secrets
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,11 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from ipy_codeinterp.execution import Execution, Partial, Result
 from ipy_codeinterp.notebook import footer, nest
+from ipy_codeinterp.notebook.controls import Controls
 from ipy_codeinterp.notebook.hints import Past, Surroundings
 from ipy_codeinterp.notebook.panel import Panel
 from ipy_codeinterp.notebook.progress import Progress, is_alone
+from ipy_codeinterp.notebook.reading import Jobs, Reader
 from ipy_codeinterp.notebook.view import View, is_deterministic
 from ipy_codeinterp.session import Session
 from ipy_codeinterp.settings import Settings
@@ -110,19 +113,33 @@ class Desk:
             has_network=execution.network,
         )
 
+    def tune(self, name: str, value: Any) -> None:
+        """Change a setting from now on; whoever loaded us may put a way of its own here."""
+        self.session.settings = self.settings.changed(**{name: value})
+
     # --- the panel ---
+
+    def look(self) -> None:
+        """While a cell waits: what is on the screen beside it goes on."""
+        if self._panel:
+            self._panel.look()
 
     def open_panel(self) -> None:
         """Show it under the running cell; one that was open stays as a table."""
         self.close_panel()
+        controls = partial(Controls, lambda: self.settings, self.tune, self._jobs)
         self._panel = panel = Panel(
             self.shell,
-            lambda: self.session.meter.totals,
-            live=has_front_end(self.shell),
+            Reader(self.session, self._jobs),
+            controls=controls if has_front_end(self.shell) else None,
             deterministic=self.is_deterministic,
         )
         panel.show()
         self.session.on_settled = lambda _: panel.refresh_soon()
+
+    def _jobs(self) -> Jobs | None:
+        """What goes on behind the cells, where there is such a thing."""
+        return getattr(self, "jobs", None)
 
     def close_panel(self) -> None:
         self.session.on_settled = lambda _: None

@@ -8,7 +8,7 @@ from typing import Any, cast
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import MagicArgumentParser
-from traitlets import Bool, Enum, Float, TraitError, TraitType, Unicode, validate
+from traitlets import Bool, Enum, Float, Int, TraitError, TraitType, Unicode, validate
 
 from ipy_codeinterp import consent, registry, settings
 from ipy_codeinterp.execution import Result
@@ -56,6 +56,9 @@ class InterpMagics(Magics):
     )
     policy = Enum(CHOICES["policy"], help="how to choose between offers").tag(config=True)
     budget = Money(help="USD this session may spend on what is billed; None is no limit").tag(config=True)
+    concurrency = Int(None, allow_none=True, help="calls under way at one model; None leaves it to its limits").tag(
+        config=True
+    )
     warm = Enum(CHOICES["warm"], help="when the local gateway starts; takes effect at %reload_ext").tag(config=True)
 
     shell: InteractiveShell
@@ -67,6 +70,7 @@ class InterpMagics(Magics):
         super().__init__(shell, **{name: value for name, value in configured.items() if name not in given})
         known = loaded.settings.changed(**{name: getattr(self, name) for name in configured})
         self._desk = Desk(shell, Session(known))
+        self._desk.tune = self._tune  # type: ignore[method-assign]
         for line in loaded.refused:
             self._desk.remark(line)
         self.observe(self._changed, [name for name in configured if name not in AT_RELOAD])
@@ -80,6 +84,10 @@ class InterpMagics(Magics):
 
     def _changed(self, change: Any) -> None:
         self._desk.session.settings = self._desk.settings.changed(**{change["name"]: change["new"]})
+
+    def _tune(self, name: str, value: Any) -> None:
+        """From the panel, as by `%config`. Raises what says that `value` is none."""
+        setattr(self, name, getattr(self._desk.settings.changed(**{name: value}), name))
 
     # --- life ---
 

@@ -1,88 +1,136 @@
-"""The session's meter: calls, cost, latency, failures; live as one widget, else as HTML under a display id.
+"""The session's meter on the screen: live as a widget with controls, else as HTML under a display id, else as text.
 
-It shows the ledger's sums and keeps none of its own. What stays when it is closed is a static twin built from tables
-and inline styles only: that is what survives in saved notebooks, nbconvert, GitHub and untrusted pages.
+It keeps no sums of its own: each update reads them anew, in a time and a size that do not grow with what was run. When
+it is closed a static twin takes its place, which survives where widgets do not.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from IPython.core.interactiveshell import InteractiveShell
 
-from ipy_codeinterp.notebook.amounts import money, seconds
-from ipy_codeinterp.store.ledger import Totals
+from ipy_codeinterp.notebook import panel_html
+from ipy_codeinterp.notebook.panel_html import TITLE
+from ipy_codeinterp.notebook.reading import Reading
 
 UPDATE_EVERY = 0.1  # seconds
-TITLE = "Interpreter calls of this session"
-CELL = "padding: 3px 14px; line-height: 1.5; text-align: left; border: none"
+LOOK_EVERY = 0.5  # seconds between two looks at who waits, while nothing ends
+
+
+class Reads(Protocol):
+    def read(self, *, now: bool = False) -> Reading: ...
+
+
+class Controls(Protocol):
+    """What a live panel can be told with: `widget` is below its figures, `follow` is given each reading."""
+
+    widget: Any
+
+    def follow(self, reading: Reading) -> None: ...
+    def close(self) -> None: ...
 
 
 class Panel:
-    """Shown once by `show()`, refreshed by whoever settles an attempt, ended by `close()`."""
+    """Shown once by `show()`, refreshed by whoever settles an attempt, ended by `close()`.
+
+    It is live where there are `controls` for it.
+    """
 
     def __init__(
-        self, shell: InteractiveShell, totals: Callable[[], Totals], *, live: bool, deterministic: bool
+        self,
+        shell: InteractiveShell,
+        reader: Reads,
+        *,
+        controls: Callable[[], Controls] | None,
+        deterministic: bool,
     ) -> None:
         self._shell = shell
-        self._totals = totals
-        self._live = live
+        self._reader = reader
+        self._make_controls = controls
         self._deterministic = deterministic
         self._display_id = f"ipy-codeinterp-{secrets.token_hex(8)}"
-        self._widget: Any = None
+        self._figures: Any = None  # the widget that every update changes
+        self._widgets: list[Any] = []
+        self._controls: Controls | None = None
+        self._lock = threading.Lock()  # cells, the session's loop and buttons refresh it
         self._updated = 0.0
         self._scheduled = False
         self._closed = False
 
     def show(self) -> None:
         """Put it under the running cell."""
-        if self._live and not self._deterministic:
-            from ipywidgets import HTML
-
-            self._widget = HTML(render(self._totals()))
+        view = self._live() if self._make_controls and not self._deterministic else {}
         # JupyterLab takes the widget; what is beside it is for runners that compare, so nothing in it varies
-        shown = bundle(None if self._widget or self._deterministic else self._totals())
-        view = self._widget._repr_mimebundle_() if self._widget else {}
-        self._publish({**(view[0] if isinstance(view, tuple) else view), **shown})
+        shown = bundle(None if view or self._deterministic else self._reader.read(now=True))
+        self._publish({**view, **shown})
 
-    def refresh(self) -> None:
-        """Show the sums of now, from the cell's own thread."""
-        if self._closed or self._deterministic:
-            return
-        self._updated = time.monotonic()
-        if self._widget:
-            self._widget.value = render(self._totals())
-        elif self._is_kernel:  # a terminal would print each update as another line
-            self._publish(bundle(self._totals()), update=True)
+    def refresh(self, *, now: bool = True) -> None:
+        """Show how it is; `now`, with what the store says at this moment."""
+        if self._closed or self._deterministic or not (self._figures or self._is_kernel):
+            return  # a terminal would print each update as another line
+        with self._lock:
+            self._updated = time.monotonic()
+            reading = self._reader.read(now=now)
+            if self._figures:
+                self._figures.value = panel_html.live(reading)
+            else:
+                self._publish(bundle(reading), update=True)
+            if self._controls:
+                self._controls.follow(reading)
 
     def refresh_soon(self) -> None:
         """From the loop's thread: at most ten times a second, and the last change is always shown."""
-        if not self._widget or self._scheduled:
+        if not self._figures or self._scheduled:
             return
         wait = self._updated + UPDATE_EVERY - time.monotonic()
         if wait <= 0:
-            self.refresh()
+            self.refresh(now=False)
             return
         self._scheduled = True
         asyncio.get_running_loop().call_later(wait, self._refresh_late)
 
+    def look(self) -> None:
+        """From the cell's thread while it waits: who runs and who waits is seen before anything ends."""
+        if self._figures and time.monotonic() - self._updated >= LOOK_EVERY:
+            self.refresh(now=False)
+
     def _refresh_late(self) -> None:
         self._scheduled = False
-        self.refresh()
+        self.refresh(now=False)
 
     def close(self) -> None:
         """Leave the static twin in its place."""
         if self._closed:
             return
-        self._closed = True
-        if self._is_kernel and not self._deterministic:
-            self._publish(bundle(self._totals()), update=True)
-        if self._widget:
-            self._widget.close()
+        with self._lock:
+            self._closed = True
+            if self._is_kernel and not self._deterministic:
+                self._publish(bundle(self._reader.read(now=True)), update=True)
+            if self._controls:
+                self._controls.close()
+            for widget in self._widgets:
+                widget.close()
+
+    def _live(self) -> dict[str, Any]:
+        """The widget: the style sheet and the controls are sent once, the figures with every update."""
+        from ipywidgets import HTML, VBox
+
+        assert self._make_controls
+        reading = self._reader.read(now=True)
+        self._figures = HTML(panel_html.live(reading))
+        self._controls = self._make_controls()
+        self._controls.follow(reading)
+        sheet = HTML(panel_html.SHEET)
+        box = VBox([sheet, self._figures, self._controls.widget])
+        self._widgets = [box, sheet, self._figures]
+        view = box._repr_mimebundle_()
+        return dict(view[0] if isinstance(view, tuple) else view)
 
     @property
     def _is_kernel(self) -> bool:
@@ -92,35 +140,8 @@ class Panel:
         self._shell.display_pub.publish(data, {}, transient={"display_id": self._display_id}, update=update)
 
 
-def bundle(totals: Totals | None) -> dict[str, str]:
+def bundle(reading: Reading | None) -> dict[str, str]:
     """The panel without a widget; None leaves out every figure, and with them what our taste in tables may change."""
-    if totals is None:
+    if reading is None:
         return {"text/html": f"<p>{TITLE} (its figures vary)</p>", "text/plain": TITLE}
-    return {"text/html": render(totals), "text/plain": plain(totals)}
-
-
-def plain(totals: Totals) -> str:
-    """The panel as a line of text."""
-    said = ", ".join(f"{head} {figure}" for head, figure in zip(HEADS, figures(totals), strict=True))
-    return f"{TITLE}: {said.replace('&ge;', '>=')}"
-
-
-def render(totals: Totals) -> str:
-    """The panel as a table of one row."""
-    heads = "".join(f'<th scope="col" style="{CELL}; opacity: 0.7">{head}</th>' for head in HEADS)
-    row = "".join(f'<td style="{CELL}; font-weight: 600">{cell}</td>' for cell in figures(totals))
-    return (
-        '<table style="border-collapse: collapse; font-size: 13px; border: 1px solid #8886">'
-        f'<caption style="padding: 0 0 4px; text-align: left; caption-side: top">{TITLE}</caption>'
-        f"<tr>{heads}</tr><tr>{row}</tr></table>"
-    )
-
-
-HEADS = ("calls", "failures", "billed", "at list price ~", "p50", "p95")
-
-
-def figures(totals: Totals) -> tuple[str, ...]:
-    """The row under HEADS."""
-    billed = money(totals.billed) if totals.billed_is_all else f"&ge; {money(totals.billed)}"
-    latencies = (seconds(totals.p50), seconds(totals.p95))
-    return (str(totals.calls), str(totals.failures), billed, money(totals.listed), *latencies)
+    return {"text/html": panel_html.static(reading), "text/plain": panel_html.text(reading)}

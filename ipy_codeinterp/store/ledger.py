@@ -1,11 +1,10 @@
-"""The ledger: every attempt and its cost, and the sums a session's panel shows."""
+"""The ledger: every attempt and its cost, and what is held and spent of each budget."""
 
 from __future__ import annotations
 
 import json
 import os
 import sqlite3
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,6 @@ from typing import Any
 
 from ipy_codeinterp.errors import OverBudget
 from ipy_codeinterp.execution import Cost, Outcome, Timings, Usage
-from ipy_codeinterp.store.latencies import Latencies
 from ipy_codeinterp.store.owners import started, this_started
 from ipy_codeinterp.store.schema import NANO, from_nano, to_nano
 
@@ -221,46 +219,3 @@ def _move(connection: sqlite3.Connection, scopes: tuple[str, str], *, spent: int
         " ON CONFLICT (scope) DO UPDATE SET spent = spent + excluded.spent, held = held + excluded.held",
         (session, spent, held, day, spent, held),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """The sums of a session. A sum that lacks an unknown part is a lower bound: `billed_is_all` is False then.
-
-    `listed` is what the counted tokens would cost at list price; latencies are seconds, None before the first call.
-    """
-
-    calls: int = 0
-    failures: int = 0
-    billed: Decimal = Decimal(0)
-    billed_is_all: bool = True
-    listed: Decimal = Decimal(0)
-    p50: float | None = None
-    p95: float | None = None
-
-
-class Meter:
-    """Adds attempts up as they are settled, in constant time and memory; it may be read from any thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._sums = Totals()
-        self._latencies = Latencies()
-
-    def add(self, attempt: Attempt) -> None:
-        with self._lock:
-            before = self._sums
-            if attempt.seconds is not None:
-                self._latencies.add(attempt.seconds)
-            self._sums = Totals(
-                calls=before.calls + 1,
-                failures=before.failures + (attempt.outcome not in ("ok", "unknown")),
-                billed=before.billed + (attempt.cost.billed or 0),
-                billed_is_all=before.billed_is_all and attempt.cost.billed is not None,
-                listed=before.listed + (attempt.cost.listed or 0),
-            )
-
-    @property
-    def totals(self) -> Totals:
-        with self._lock:  # percentiles cost more than all the rest: they are for who looks
-            return replace(self._sums, p50=self._latencies.percentile(50), p95=self._latencies.percentile(95))

@@ -18,7 +18,7 @@ import pytest
 from ipy_codeinterp.errors import OverBudget
 from ipy_codeinterp.execution import Cost, Usage
 from ipy_codeinterp.store import database, ledger
-from ipy_codeinterp.store.ledger import Attempt, Balance, Meter, Origin, Totals
+from ipy_codeinterp.store.ledger import Attempt, Balance, Origin
 
 
 @pytest.fixture
@@ -174,70 +174,3 @@ def test_a_day_later_nothing_waits_to_be_opened(connection: sqlite3.Connection) 
 
 def states(connection: sqlite3.Connection) -> list[str]:
     return [state for (state,) in connection.execute("SELECT state FROM attempts ORDER BY id")]
-
-
-# --- the meter --------------------------------------------------------------------------------------
-
-
-def metered(*attempts: Attempt) -> Totals:
-    meter = Meter()
-    for attempt in attempts:
-        meter.add(attempt)
-    return meter.totals
-
-
-def test_nothing_yet() -> None:
-    """A session that has asked nothing has cost nothing and knows no latency."""
-    assert metered() == Totals(0, 0, Decimal(0), True, Decimal(0), None, None)
-
-
-def test_sums() -> None:
-    """Sums are the sums of their parts, exactly."""
-    cost = Cost(Decimal("0.1"), Decimal("0.2"))
-
-    totals = metered(*[an_attempt(outcome="ok", cost=cost)] * 3)
-
-    assert totals == Totals(3, 0, Decimal("0.3"), True, Decimal("0.6"))
-
-
-def test_lower_bound() -> None:
-    """A sum that lacks an unknown part says so, and goes on saying so."""
-    known, unknown = an_attempt(outcome="ok", cost=Cost(Decimal(1), Decimal(1))), an_attempt(outcome="ok")
-
-    totals = metered(known, unknown, known)
-
-    assert (totals.billed, totals.billed_is_all) == (Decimal(2), False)
-
-
-@pytest.mark.parametrize(
-    ("outcome", "failures"),
-    [("ok", 0), ("unknown", 0), ("error", 1), ("limit", 1), ("cancelled", 1), ("crashed", 1), (None, 1)],
-)
-def test_failures(outcome: Any, failures: int) -> None:
-    """What did not end well is a failure, also what got no reply; what is not known is none."""
-    assert metered(an_attempt(outcome=outcome)).failures == failures
-
-
-@pytest.mark.parametrize(
-    ("latencies", "p50", "p95"),
-    [
-        ([3.0], 3.0, 3.0),
-        ([2.0, 1.0], 1.0, 2.0),
-        ([3.0, 1.0, 2.0], 2.0, 3.0),
-        (range(100, 0, -1), 50, 95),
-        ([*range(1, 20), 100], 10, 19),
-    ],
-    ids=["one", "two", "three", "hundred", "one slow in twenty"],
-)
-def test_percentiles(latencies: Any, p50: float, p95: float) -> None:
-    """A percentile is the latency that so many percent of all do not exceed, to one percent, in any order they come."""
-    totals = metered(*[an_attempt(seconds=seconds) for seconds in latencies])
-
-    assert (totals.p50, totals.p95) == pytest.approx((p50, p95), rel=0.011)
-
-
-def test_unmeasured_latency() -> None:
-    """An attempt that nobody timed counts as a call, not as a latency."""
-    totals = metered(an_attempt(seconds=2.0), an_attempt(seconds=None))
-
-    assert (totals.calls, totals.p50) == (2, pytest.approx(2.0, rel=0.011))
