@@ -33,7 +33,7 @@ def execution(settings: Settings, code: str | Execution, how: Mapping[str, Any])
 
     Raises `InvalidInput` for what cannot be run.
     """
-    for name in how:
+    for name in how.keys() - DEFAULTS.keys():
         registry.find("argument", name, DEFAULTS)
     said = {**DEFAULTS, **how}
     folders = tuple(sorted({os.path.abspath(os.path.expanduser(folder)) for folder in said["mounts"]}))

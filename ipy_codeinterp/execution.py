@@ -232,6 +232,11 @@ class Usage:
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
 
+    @property
+    def is_known(self) -> bool:
+        """Whether somebody has said how many tokens it were."""
+        return self.input_tokens is not None and self.output_tokens is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:

@@ -9,7 +9,6 @@ import asyncio
 import atexit
 import contextlib
 import os
-import secrets
 import threading
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
@@ -19,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from ipy_codeinterp import asked, attachments, batch, registry, settings
+from ipy_codeinterp import asked, attachments, batch, ids, registry, settings
 from ipy_codeinterp.batch import Batches, Trickle
 from ipy_codeinterp.bridge import Bridge, Emit, Work
 from ipy_codeinterp.catalog import Offer
@@ -73,7 +72,7 @@ class Session:
         self._providers = Providers(providers, lambda: self.settings, self._local)
         self.meter = Meter()
         self.notebook: str | None = None  # whose calls these are, for the ledger
-        self._name = f"ses_{secrets.token_hex(8)}"
+        self._name = ids.new("ses")
         self.on_settled: Callable[[Attempt], None] = lambda _: None
         self._gateway = GatewayProcess(self.settings)
         self._database = _store(self.settings)
@@ -142,7 +141,7 @@ class Session:
         if not allow_secrets:
             asked.check_secrets(execution, labels or {})
         terms = Terms(_money(max_cost), labels or {}, _policy(policy), critical, cache)
-        offer, id = self._providers.offer(execution.model or self.settings.model), batch.new_run_id()
+        offer, id = self._providers.offer(execution.model or self.settings.model), ids.new("run")
         try:
             return await self._executed(execution, offer, terms, emit or _ignore, id)
         except InterpError as error:
@@ -532,7 +531,7 @@ class Session:
                 asked.check_secrets(execution, labels)
             terms = Terms(how["max_cost"], labels, policy, critical, cache)
             offer = self._providers.offer(execution.model or self.settings.model)
-            return await self._executed(execution, offer, terms, emit, batch.new_run_id())
+            return await self._executed(execution, offer, terms, emit, ids.new("run"))
 
         return Ways(as_execution, self.execute, turn, keep, self._longest, self._is_one_by_one, terms)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from ipy_codeinterp import pace, registry
 from ipy_codeinterp.batch.background import Background, Worker
-from ipy_codeinterp.batch.trickle import Trickle, is_for_later, new_run_id
+from ipy_codeinterp.batch.trickle import Trickle, is_for_later
 from ipy_codeinterp.errors import BatchCancelled, Batched, BatchEnded, BatchExpired, BatchFailed, InvalidInput
 from ipy_codeinterp.execution import Execution, Result
 from ipy_codeinterp.store import batches, database, journal
@@ -34,7 +34,6 @@ __all__ = [
     "collect",
     "is_for_later",
     "new_batch",
-    "new_run_id",
     "read",
 ]
 

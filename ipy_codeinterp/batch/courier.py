@@ -16,7 +16,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol, TypeVar
 
-from ipy_codeinterp.batch.trickle import Store, is_for_later, new_run_id
+from ipy_codeinterp import ids
+from ipy_codeinterp.batch.trickle import Store, is_for_later
 from ipy_codeinterp.dialects.messages.batches import MOST_BYTES, MOST_REQUESTS, Ended, Standing
 from ipy_codeinterp.errors import BadReply, InterpError, ProviderError, Rejected, StoreError
 from ipy_codeinterp.execution import Cost
@@ -173,7 +174,7 @@ class Courier:
     async def _letter(self, batch: Batch) -> Letter | None:
         """None for what cannot be sent: it rests, or will never be."""
         try:
-            return await self._post.letter(batch, new_run_id())
+            return await self._post.letter(batch, ids.new("run"))
         except InterpError as error:
             said, until = _said(error), self._after(self._rest(error))
             if is_for_later(error):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import secrets
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
@@ -18,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol, TypeVar
 
+from ipy_codeinterp import ids
 from ipy_codeinterp.errors import (
     DeadlineExceeded,
     GatewayLost,
@@ -71,10 +71,6 @@ def is_for_later(error: InterpError) -> bool:
     """Whether it may go better later: no capacity, no way there, no money left, no time. Not a wrong request."""
     causes = error.causes if isinstance(error, NoOffer) else ()
     return isinstance(error, LATER) or any(map(is_for_later, causes))
-
-
-def new_run_id() -> str:
-    return f"run_{secrets.token_hex(8)}"
 
 
 class Trickle:
@@ -138,7 +134,7 @@ class Trickle:
     def _take(self, connection: sqlite3.Connection) -> tuple[Batch | None, float | None]:
         now = self._now()
         batches.take_back(connection, now, twice=self._twice())
-        batch = batches.take(connection, self._owner, new_run_id(), now, lambda offer: self._may_try(offer, now))
+        batch = batches.take(connection, self._owner, ids.new("run"), now, lambda offer: self._may_try(offer, now))
         if batch is not None:
             return batch, None
         due = [max(at, self._rest(offer).until) for offer, at in self._due(connection, now).items()]

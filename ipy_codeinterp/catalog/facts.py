@@ -166,7 +166,7 @@ class Offer:
 
     def _billed(self, usage: Usage, container: Charge | None, price: Price | None) -> Cost:
         items = price.items(usage) if price else {}
-        amount = price.of(usage) if price else None
+        amount = sum(items.values(), NOTHING) if price and usage.is_known else None
         estimated = usage.estimated
         if container is not None:
             items["container"] = container.most

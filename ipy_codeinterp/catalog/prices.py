@@ -52,9 +52,7 @@ class Rates:
 
     def of(self, usage: Usage) -> Decimal | None:
         """What the tokens cost; None when their number is unknown."""
-        if None in (usage.input_tokens, usage.output_tokens):
-            return None
-        return sum(self.items(usage).values(), NOTHING)
+        return sum(self.items(usage).values(), NOTHING) if usage.is_known else None
 
     def at_most(self, usage: Usage) -> Decimal | None:
         """The most that so many tokens can cost, however they are cached."""

@@ -7,12 +7,12 @@ start together cannot spend the same dollar twice.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from ipy_codeinterp import ids
 from ipy_codeinterp.catalog import Charge, container_cost
 from ipy_codeinterp.client.apart import Apart
 from ipy_codeinterp.client.chain import Handler, Run
@@ -63,7 +63,7 @@ class Account:
 
     async def __call__(self, run: Run, handler: Handler) -> Result:
         attempt = Attempt.begun(
-            f"att_{secrets.token_hex(8)}",
+            ids.new("att"),
             run.id,
             run.offer.provider,
             run.offer.model,
@@ -167,7 +167,7 @@ class Served:
         result = await handler(run)
         if result.source in ("cache", "shared"):
             origin = replace(self._origin(), labels=run.labels)
-            attempt = Attempt.begun(f"att_{secrets.token_hex(8)}", run.id, result.provider, result.model, origin=origin)
+            attempt = Attempt.begun(ids.new("att"), run.id, result.provider, result.model, origin=origin)
             attempt = attempt.settled(outcome=result.outcome, seconds=result.timings.total, cost=result.cost)
             self._database.put(lambda connection: ledger.note_served(connection, attempt, result.source))
             self._told(attempt)

@@ -18,14 +18,13 @@ The order, outermost first, and why:
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from ipy_codeinterp import shield
+from ipy_codeinterp import ids, shield
 from ipy_codeinterp.catalog import Offer
 from ipy_codeinterp.dialects.dialect import Decoder, Reply, Round
 from ipy_codeinterp.execution import Event, Execution, File, Outcome, Result, Step, Text, Timings, Usage
@@ -44,7 +43,7 @@ class Run:
     execution: Execution
     offer: Offer
     emit: Emit
-    id: str = field(default_factory=lambda: f"run_{secrets.token_hex(8)}")
+    id: str = field(default_factory=lambda: ids.new("run"))
     started: float = field(default_factory=time.monotonic)
     deadline: float | None = None  # of the monotonic clock, for all that this run does
     max_cost: Decimal | None = None  # USD, of all its attempts

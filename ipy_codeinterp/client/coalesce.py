@@ -8,6 +8,8 @@ who still waits at the end; an error is everyone's, but the time that was over i
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from copy import copy
 from dataclasses import replace
 from decimal import Decimal
 
@@ -31,6 +33,7 @@ class Coalesce:
         self._sharing = sharing
         self._linger = linger
         self._flights: dict[Address, Flight] = {}
+        self._lingering: deque[tuple[float, Address, Flight]] = deque()  # with when they are forgotten, in order
 
     async def __call__(self, run: Run, handler: Handler) -> Result:
         if not self._sharing.allows(run):
@@ -57,10 +60,20 @@ class Coalesce:
         return flight
 
     def _landed(self, address: Address, flight: Flight) -> None:
-        if flight.is_good and self._linger:
-            asyncio.get_running_loop().call_later(self._linger, self._forget, address, flight)
-        else:
+        if not (flight.is_good and self._linger):
             self._forget(address, flight)
+            return
+        loop = asyncio.get_running_loop()
+        self._lingering.append((loop.time() + self._linger, address, flight))
+        if len(self._lingering) == 1:  # one timer for all
+            loop.call_later(self._linger, self._forget_old, loop)
+
+    def _forget_old(self, loop: asyncio.AbstractEventLoop) -> None:
+        while self._lingering and self._lingering[0][0] <= loop.time():
+            _, address, flight = self._lingering.popleft()
+            self._forget(address, flight)
+        if self._lingering:
+            loop.call_at(self._lingering[0][0], self._forget_old, loop)
 
     def _forget(self, address: Address, flight: Flight) -> None:
         if self._flights.get(address) is flight:
@@ -71,7 +84,8 @@ class Flight:
     """One passage, and those who wait for it."""
 
     def __init__(self, first: Run, handler: Handler) -> None:
-        self._run = replace(first, emit=self._emit)
+        self._run = copy(first)
+        self._run.emit = self._emit
         self._events: list[Event] = []
         self._told = 0  # to whoever listens best
         self._waiting: dict[str, Run] = {}  # by id, in the order they came

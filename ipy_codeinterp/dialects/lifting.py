@@ -138,7 +138,7 @@ class Known:
     def __init__(self, least: int = LEAST) -> None:
         self.least = least
         self._texts: dict[int, str] = {}
-        self._word = secrets.token_hex(16)
+        self._word = ""
         self._numbers = itertools.count()
 
     def find(self, beginning: str) -> str:
@@ -154,6 +154,7 @@ class Known:
 
     def new_word(self) -> str:
         """That stands for a text; who sends the JSON cannot know it."""
+        self._word = self._word or secrets.token_hex(16)
         return f"{self._word}-{next(self._numbers)}"
 
 

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import json
 import math
-import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol, TypeVar
 
+from ipy_codeinterp import ids
 from ipy_codeinterp.store import owners
 
 SCHEMA = """
@@ -228,7 +228,7 @@ def _wait(
 
 
 def _granted(row: Row, bounds: Bounds, owner: str, tokens: int, now: float) -> Grant:
-    grant = Grant(secrets.token_hex(8), now, tokens)
+    grant = Grant(ids.new("grant"), now, tokens)
     row.add(now, 1, tokens)
     row.paced = max(row.paced, now) + _interval(row, bounds, now)
     if bounds.concurrency is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 
+from ipy_codeinterp import ids
 from ipy_codeinterp.execution import Execution, File, Limit, Result, Step
 from ipy_codeinterp.together.share import Share, added, shares
 from ipy_codeinterp.together.split import Mark, Part, Splitter
@@ -115,7 +116,7 @@ def _result(result: Result, step: Step, seconds: float | None, limit: Limit | No
     timings = replace(result.timings, execution=result.timings.execution if seconds is None else seconds)
     return replace(
         result,
-        id=f"run_{secrets.token_hex(8)}",
+        id=ids.new("run"),
         parts=(step,),
         outcome=step.outcome,
         limit=limit,
