@@ -79,13 +79,26 @@ SHAPES = (
     _shape("a private key", "-----BEGIN ", _BLOCK, _BEGUN),
 )
 BEGINNINGS = tuple(dict.fromkeys(shape.begins for shape in SHAPES))
+LONGEST = max(map(len, BEGINNINGS))
+SHORT = 1 << 12  # characters: up to here one search for all beginnings is faster than one for each
+
+
+def _cut(begins: str) -> str:
+    """The pattern of what `begins` may be cut to."""
+    return re.escape(begins[0]) + (f"(?:{_cut(begins[1:])})?" if len(begins) > 2 else "")
+
+
+_BEGUN_ANYHOW = re.compile("|".join(map(re.escape, BEGINNINGS)))
+_CUT_ANYHOW = re.compile(rf"(?:{'|'.join(map(_cut, BEGINNINGS))})\Z")
 
 
 def find(text: str) -> list[Found]:
     """Every secret in `text`, in order, none within another."""
-    found = sorted([*_known_in(text), *_shaped_in(text)], key=lambda each: (each.start, -each.end))
+    if len(text) < LEAST:
+        return []
+    found = [*_known_in(text), *_shaped_in(text)]
     kept: list[Found] = []
-    for each in found:
+    for each in sorted(found, key=lambda each: (each.start, -each.end)):
         if not kept or each.start >= kept[-1].end:
             kept.append(each)
     return kept
@@ -93,8 +106,7 @@ def find(text: str) -> list[Found]:
 
 def masked(text: str) -> str:
     """The text without its secrets."""
-    found = find(text)
-    if not found:
+    if len(text) < LEAST or not (found := find(text)):
         return text
     pieces, at = [], 0
     for each in found:
@@ -117,13 +129,18 @@ def _known_in(text: str) -> Iterator[Found]:
 
 
 def _shaped_in(text: str) -> Iterator[Found]:
-    for shape in SHAPES:
+    for shape in SHAPES if _may_hold_one(text) else ():
         at = text.find(shape.begins)
         while at >= 0:
             end = _end(shape, text, at)
             if end:
                 yield Found(at, end, shape.what)
             at = text.find(shape.begins, end or at + len(shape.begins))
+
+
+def _may_hold_one(text: str, start: int = 0) -> bool:
+    """False where no shape begins from `start` on."""
+    return len(text) - start > SHORT or _BEGUN_ANYHOW.search(text, start) is not None
 
 
 def _end(shape: Shape, text: str, at: int) -> int:
@@ -175,13 +192,8 @@ def _beginning(text: str, start: int) -> int:
     found = [len(text)]
     for value in keys.values(LEAST):
         found += _cut_short(text, value, max(least, len(text) - len(value) + 1))
-    for begins in BEGINNINGS:
-        found += (
-            at
-            for at in _cut_short(text, begins, max(least, len(text) - len(begins) + 1))
-            if not _is_within_a_word(text, at)
-        )
-    for shape in SHAPES:
+    found += _cut_beginning(text, max(least, len(text) - LONGEST + 1))
+    for shape in SHAPES if _may_hold_one(text, least) else ():
         at = text.find(shape.begins, least)
         while at >= 0:
             if not _is_within_a_word(text, at) and shape.grows.match(text, at + len(shape.begins)):
@@ -189,6 +201,15 @@ def _beginning(text: str, start: int) -> int:
                 break
             at = text.find(shape.begins, at + len(shape.begins))
     return min(found)
+
+
+def _cut_beginning(text: str, start: int) -> Iterator[int]:
+    """Where the text ends with a beginning of a shape that was cut."""
+    while cut := _CUT_ANYHOW.search(text, start):
+        start = cut.start() + 1
+        if not _is_within_a_word(text, cut.start()):
+            yield cut.start()
+            return
 
 
 def _cut_short(text: str, whole: str, start: int) -> Iterator[int]:
@@ -212,6 +233,8 @@ def masked_value(value: Any) -> Any:
         each = within[place]
         if isinstance(each, str):
             within[place] = each if place in PICTURES else masked(each)
+        elif each is None or isinstance(each, (int, float)):
+            continue
         elif isinstance(each, Mapping):
             within[place] = {masked(name) if isinstance(name, str) else name: inner for name, inner in each.items()}
             waiting += ((within[place], name) for name in within[place])
