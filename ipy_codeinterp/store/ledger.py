@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,10 +14,11 @@ from typing import Any
 from ipy_codeinterp.errors import OverBudget
 from ipy_codeinterp.execution import Cost, Outcome, Timings, Usage
 from ipy_codeinterp.store.owners import started, this_started
-from ipy_codeinterp.store.schema import NANO, from_nano, to_nano
+from ipy_codeinterp.store.schema import NANO, to_nano
 
 FORGOTTEN_AFTER = timedelta(hours=24)  # what nobody has settled until then is no longer held against a budget
 Budgets = Mapping[str, Decimal]  # USD by scope
+MOVED = "ON CONFLICT (scope) DO UPDATE SET spent = spent + excluded.spent, held = held + excluded.held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,22 +168,30 @@ class Balance:
 
 
 def balance(connection: sqlite3.Connection, scope: str) -> Balance:
-    row = connection.execute("SELECT spent, held FROM budgets WHERE scope = ?", (scope,)).fetchone()
-    return Balance(*(Decimal(from_nano(amount) or 0) for amount in row)) if row else Balance()
+    return _balances(connection, [scope])[0][1]
+
+
+def _balances(connection: sqlite3.Connection, scopes: Sequence[str]) -> list[tuple[str, Balance]]:
+    """Of one scope or two, in that order."""
+    rows = connection.execute("SELECT scope, spent, held FROM budgets WHERE scope IN (?, ?)", (scopes[0], scopes[-1]))
+    found = {scope: Balance(Decimal(spent) / NANO, Decimal(held) / NANO) for scope, spent, held in rows.fetchall()}
+    return [(scope, found.get(scope, Balance())) for scope in scopes]
 
 
 def _afforded(connection: sqlite3.Connection, attempt: Attempt, held: int, budgets: Budgets) -> dict[str, Balance]:
     """What is spent and held with `held` nano-dollars more, by scope. Raises `OverBudget`."""
-    known = [(scope, budgets[scope]) for scope in attempt.scopes if scope in budgets]
+    known = [scope for scope in attempt.scopes if scope in budgets]
+    if not known:
+        return {}
     try:
-        return {scope: _check(connection, scope, held, budget) for scope, budget in known}
+        return {scope: _check(scope, each, held, budgets[scope]) for scope, each in _balances(connection, known)}
     except OverBudget:  # what others have left open may be free by now: a session lives for weeks
         review(connection, attempt.started_at)
-    return {scope: _check(connection, scope, held, budget) for scope, budget in known}
+    return {scope: _check(scope, each, held, budgets[scope]) for scope, each in _balances(connection, known)}
 
 
-def _check(connection: sqlite3.Connection, scope: str, held: int, budget: Decimal) -> Balance:
-    so_far, worst = balance(connection, scope), Decimal(held) / NANO
+def _check(scope: str, so_far: Balance, held: int, budget: Decimal) -> Balance:
+    worst = Decimal(held) / NANO
     left = budget - so_far.spent - so_far.held
     if worst > left:
         kind = scope.partition(":")[0]
@@ -193,7 +202,7 @@ def _check(connection: sqlite3.Connection, scope: str, held: int, budget: Decima
             f"{open_}: nothing was sent",
             hint=f"raise it with %config InterpMagics.{name} = USD, or ask for less",
         )
-    return replace(so_far, held=so_far.held + worst)
+    return Balance(so_far.spent, so_far.held + worst)
 
 
 def _release(connection: sqlite3.Connection, id: str, billed: int) -> None:
@@ -204,18 +213,18 @@ def _release(connection: sqlite3.Connection, id: str, billed: int) -> None:
 
 def _spend(connection: sqlite3.Connection, id: str, billed: int) -> None:
     """The same in the budgets alone: the caller writes the attempt's row."""
-    row = connection.execute("SELECT held, session, started_at FROM attempts WHERE id = ?", (id,)).fetchone()
-    if row is None:
-        return
-    held, session, started_at = row
-    if held or billed:
-        _move(connection, (f"session:{session}", f"day:{started_at[:10]}"), spent=billed, held=-held)
+    connection.execute(
+        "INSERT INTO budgets"
+        " SELECT 'session:' || session, ?1, -held FROM attempts WHERE id = ?2 AND (held OR ?1)"
+        " UNION ALL SELECT 'day:' || substr(started_at, 1, 10), ?1, -held FROM attempts WHERE id = ?2 AND (held OR ?1)"
+        f" {MOVED}",
+        (billed, id),
+    )
 
 
 def _move(connection: sqlite3.Connection, scopes: tuple[str, str], *, spent: int, held: int) -> None:
     session, day = scopes
     connection.execute(
-        "INSERT INTO budgets VALUES (?, ?, ?), (?, ?, ?)"
-        " ON CONFLICT (scope) DO UPDATE SET spent = spent + excluded.spent, held = held + excluded.held",
+        f"INSERT INTO budgets VALUES (?, ?, ?), (?, ?, ?) {MOVED}",
         (session, spent, held, day, spent, held),
     )
