@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ipy_codeinterp import asked, attachments, batch, ids, registry, settings
 from ipy_codeinterp.batch import Batches, Trickle
-from ipy_codeinterp.bridge import Bridge, Emit, Work
+from ipy_codeinterp.bridge import Bridge, Emit
 from ipy_codeinterp.catalog import Offer
 from ipy_codeinterp.errors import (
     Batched,
@@ -55,6 +55,7 @@ if TYPE_CHECKING:  # aiohttp costs more to import than everything else here: onl
     from ipy_codeinterp.client.limit import Standing
     from ipy_codeinterp.client.replay import Recorder
     from ipy_codeinterp.client.vendor_batches import VendorBatches
+    from ipy_codeinterp.compare import Comparison
 
 
 T = TypeVar("T")
@@ -117,6 +118,8 @@ class Session:
         cache: bool = True,
         aside: bool = True,
         allow_secrets: bool = False,
+        bound: bool = False,
+        id: str | None = None,
         emit: Emit | None = None,
     ) -> Result:
         """Run `code` and return what came of it. The code raising, or hitting a limit, is a Result.
@@ -128,8 +131,9 @@ class Session:
         of ..."), and without `execute` nothing is run. `policy` and `critical` say how to choose between offers.
         `max_cost` is the USD that all attempts together may cost, and `labels` are kept with them in the ledger.
         Without `cache` it is run, whatever was kept of an equal one; without `aside` it is not put aside, whatever
-        `fallback` says. What looks like a key is refused, unless `allow_secrets`; in outputs and in what is kept it is
-        masked all the same. Raises `InterpError`.
+        `fallback` says, and a `bound` one is asked of nobody else. The Result has the `id`, where one is given (as
+        `ids.new("run")` makes them). What looks like a key is refused, unless `allow_secrets`; in outputs and in what is
+        kept it is masked all the same. Raises `InterpError`.
         """
         how: dict[str, Any] = {"language": language, "container": container, "timeout": timeout, "mounts": mounts}
         how |= {"packages": packages, "network": network, "kind": kind, "expect": expect, "execute": execute}
@@ -141,15 +145,17 @@ class Session:
         if not allow_secrets:
             asked.check_secrets(execution, labels or {})
         terms = Terms(_money(max_cost), labels or {}, _policy(policy), critical, cache)
-        offer, id = self._providers.offer(execution.model or self.settings.model), ids.new("run")
+        offer, id = self._providers.offer(execution.model or self.settings.model), id or ids.new("run")
         try:
-            return await self._executed(execution, offer, terms, emit or _ignore, id)
+            return await self._executed(execution, offer, terms, emit or _ignore, id, bound=bound)
         except InterpError as error:
-            if aside and BATCH in self.settings.fallback and batch.is_for_later(error):
+            if aside and not bound and BATCH in self.settings.fallback and batch.is_for_later(error):
                 await asyncio.to_thread(self._put_instead, execution, offer, terms, id, error)
             raise
 
-    async def _executed(self, execution: Execution, offer: Offer, terms: Terms, emit: Emit, id: str) -> Result:
+    async def _executed(
+        self, execution: Execution, offer: Offer, terms: Terms, emit: Emit, id: str, *, bound: bool = False
+    ) -> Result:
         asked.check_can(execution, offer)
         for notice in self._providers.first_words(offer):
             await emit(Notice(notice))
@@ -164,6 +170,7 @@ class Session:
                 labels=terms.labels,
                 policy=terms.policy,
                 critical=terms.critical,
+                bound=bound,
                 id=id,
             )
 
@@ -267,6 +274,36 @@ class Session:
             async for index, outcome in ended:
                 yield index, outcome
 
+    async def compare(
+        self,
+        code: str | Execution,
+        models: Iterable[str],
+        *,
+        repeat: int = 1,
+        cache: bool = True,
+        max_cost: Decimal | float | None = None,
+        labels: Mapping[str, str] | None = None,
+        emit: Emit | None = None,
+        **how: Any,
+    ) -> Comparison:
+        """Run `code` at all of `models` at once, `repeat` times in turn, and say whether they agree.
+
+        Each run is bound to its offer, and `max_cost` (USD) is for each. Where it is repeated nothing is served from
+        what was kept. One that cannot be run has its error in the Result's place. `emit` is told how far it is, in one
+        display. Takes what `execute` takes of a run. Raises `InvalidInput` for what cannot be compared, and
+        `UnknownName` for a model that is none.
+        """
+        from ipy_codeinterp import compare
+
+        files = how.get("files", ())
+        known = await asyncio.to_thread(attachments.read, files) if files else ()
+        execution = self.execution(code, **({**how, "files": known} if files else how))
+        names = tuple(models)
+        offers = {name: name if self.is_replay else str(self.offer(name)) for name in names}
+        compare.check(names, offers, execution, repeat)
+        terms: dict[str, Any] = {"cache": cache and repeat == 1, "max_cost": max_cost, "labels": labels, "bound": True}
+        return await compare.run(lambda each: self.execute(each, **terms), execution, offers, repeat, emit or _ignore)
+
     def run(
         self,
         code: str | Execution,
@@ -280,8 +317,17 @@ class Session:
 
         While there is nothing to show `pause` is called all the time, and `idle` now and then.
         """
+        return self.through(lambda emit: self.execute(code, emit=emit, **how), show, pause, idle)
+
+    def through(
+        self,
+        work: Callable[[Emit], Coroutine[Any, Any, T]],
+        show: Callable[[Event], None] | None = None,
+        pause: Callable[[], None] | None = None,
+        idle: Callable[[], None] | None = None,
+    ) -> T:
+        """What `work(emit)` returns, awaited on this session's own loop: `run` for whatever else is to be awaited."""
         self._check_open()
-        work: Work[Result] = lambda emit: self.execute(code, emit=emit, **how)  # noqa: E731
         return self._bridge.run(work, show or (lambda _: None), pause, idle)
 
     async def fetch(self, file: File) -> bytes:

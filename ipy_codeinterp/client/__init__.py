@@ -99,12 +99,13 @@ class Client:
         use_cache: bool = True,
         policy: str | None = None,
         critical: bool = False,
+        bound: bool = False,
         id: str | None = None,
     ) -> Result:
         """Pass `execution` through the chain; its events go to `emit` while it runs.
 
         `deadline` is the seconds that all of it may take, `max_cost` the USD that all its attempts may cost.
-        `id` is the run's, and the Result's.
+        A `bound` run is asked of no other offer. `id` is the run's, and the Result's.
         """
         told = Told(emit)
         run = Run(
@@ -116,6 +117,7 @@ class Client:
             use_cache=use_cache,
             policy=policy,
             critical=critical,
+            is_bound=bound,
         )
         run.id = id or run.id
         run.deadline = None if deadline is None else run.started + deadline

@@ -16,7 +16,11 @@ from ipy_codeinterp.languages import LANGUAGES
 from ipy_codeinterp.settings import CHOICES
 
 FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
-    (("-m", "--model"), {"metavar": "NAME", "help": "which interpreter runs the cell: local, claude, gpt"}),
+    (
+        ("-m", "--model"),
+        {"metavar": "NAME", "help": "which interpreter runs the cell: local, claude, gpt; several with commas compare"},
+    ),
+    (("--repeat",), {"metavar": "N", "help": "run it N times and say how often, how fast and how alike"}),
     (("-l", "--language"), {"metavar": "NAME", "default": "python", "help": f"language: {', '.join(LANGUAGES)}"}),
     (("-t", "--timeout"), {"metavar": "S", "help": "seconds the code may run"}),
     (("--container",), {"metavar": "NAME", "help": "keep variables in this container between cells"}),
@@ -92,6 +96,7 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     ),
 )
 
+MOST_REPEAT = 500
 MOST_TIMEOUT = 24 * 3600  # seconds
 
 
@@ -129,6 +134,7 @@ def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
     options.timeout = _seconds(options.timeout)
     options.label = dict(_label(said) for said in options.label)
     options.rows = _rows(options.rows)
+    options.repeat = _repeat(options.repeat)
     for name in ("rows", "checkpoint"):
         if getattr(options, name) is not None and options.chunks is None:
             raise BadUsage(f"--{name}: it goes with --chunks PATH")
@@ -141,8 +147,24 @@ def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
         raise BadUsage("--allow-secrets: it does not go with --batch, which would keep the cell as it is")
     if options.batch and options.chunks is not None:
         raise BadUsage("--batch: it does not go with --chunks")
+    alone = next((f"--{name}" for name in ALONE if getattr(options, name)), None)
+    if alone and is_comparison(options):
+        raise BadUsage(f"{alone}: it does not go with --repeat, or several models")
     check_variable(options.out)
     return options
+
+
+ALONE = ("chunks", "batch", "container")  # flags of a cell that one offer runs once
+
+
+def models(options: argparse.Namespace) -> list[str]:
+    """The models that a line names."""
+    return [name.strip() for name in (options.model or "").split(",") if name.strip()]
+
+
+def is_comparison(options: argparse.Namespace) -> bool:
+    """Whether the cell is run more than once, to be compared."""
+    return len(models(options)) > 1 or options.repeat is not None
 
 
 def check_variable(name: str | None) -> None:
@@ -211,6 +233,12 @@ def _rows(said: str | None) -> int | None:
     if not (number.isascii() and number.isdigit() and int(number)):
         raise BadUsage(f"--rows {said}: not a number of rows")
     return int(number)
+
+
+def _repeat(said: str | None) -> int | None:
+    if said is not None and (not said.isdecimal() or not 1 <= int(said) <= MOST_REPEAT):
+        raise BadUsage(f"--repeat {said}: not a number of runs from 1 to {MOST_REPEAT}")
+    return None if said is None else int(said)
 
 
 def _seconds(said: str | None) -> float | None:

@@ -8,16 +8,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ipy_codeinterp import consent, languages, registry
-from ipy_codeinterp.errors import CodeError
+from ipy_codeinterp.errors import CodeError, InterpError
 from ipy_codeinterp.execution import Event, Execution, Result
 from ipy_codeinterp.mime import safe_text
-from ipy_codeinterp.notebook.arguments import BadUsage
+from ipy_codeinterp.notebook.arguments import BadUsage, is_comparison, models
 from ipy_codeinterp.notebook.desk import Desk
 from ipy_codeinterp.notebook.endings import LEFT, STOPPED, failure, interrupted, is_second, remarks
 from ipy_codeinterp.notebook.hints import hints
 
 if TYPE_CHECKING:
     from ipy_codeinterp.chunks import Report
+    from ipy_codeinterp.compare import Comparison
 
 T = TypeVar("T")
 
@@ -25,8 +26,7 @@ T = TypeVar("T")
 def run(desk: Desk, options: argparse.Namespace, body: str) -> None:
     """Run the cell in the way that its flags ask for. Raises what it fails with, unless they say otherwise."""
     execution = asked(desk, options, body)
-    way = _aside if options.batch else _over_chunks if options.chunks else _once
-    outcome, error = way(desk, execution, options)
+    outcome, error = _way(options)(desk, execution, options)
     if options.out:
         desk.shell.user_ns[options.out] = outcome
     if error is None:
@@ -36,17 +36,26 @@ def run(desk: Desk, options: argparse.Namespace, body: str) -> None:
     desk.shell.showtraceback((type(error), error, None))
 
 
+def _way(options: argparse.Namespace) -> Callable[..., tuple[Any, InterpError | None]]:
+    """How its flags want it to be run."""
+    if is_comparison(options):
+        return _compared
+    return _aside if options.batch else _over_chunks if options.chunks else _once
+
+
 def asked(desk: Desk, options: argparse.Namespace, body: str) -> Execution:
     """What the cell asks for. Raises `BadUsage` for a name on its line that nobody knows."""
     known = consent.bare_names()
-    if options.model and "@" not in options.model and options.model not in known:
-        raise BadUsage(f"unknown model {options.model!r}: {registry.suggestion(options.model, known)}")
+    named = models(options)
+    for model in named:
+        if "@" not in model and model not in known:
+            raise BadUsage(f"unknown model {model!r}: {registry.suggestion(model, known)}")
     if options.language not in languages.names():
         nearest = registry.suggestion(options.language, languages.names())
         raise BadUsage(f"unknown language {options.language!r}: {nearest}")
     return desk.session.execution(
         body,
-        model=options.model,
+        model=named[0] if named else None,
         language=options.language,
         container=options.container,
         timeout=options.timeout,
@@ -103,6 +112,14 @@ def _once(desk: Desk, execution: Execution, options: argparse.Namespace) -> tupl
     for remark in remarks(execution, result):
         desk.remark(remark)
     return result, failure(result, desk.surroundings(execution, result))
+
+
+def _compared(desk: Desk, execution: Execution, options: argparse.Namespace) -> tuple[Comparison, InterpError | None]:
+    from ipy_codeinterp.notebook import comparing
+
+    terms = {name: value for name, value in _terms(options).items() if name not in ("policy", "critical")}
+    named = models(options) or [desk.settings.model]
+    return comparing.compare(desk, execution, named, options.repeat or 1, **terms)
 
 
 def _aside(desk: Desk, execution: Execution, options: argparse.Namespace) -> tuple[str, None]:
