@@ -10,12 +10,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ipy_codeinterp import exports, keys
+from ipy_codeinterp import exports
 from ipy_codeinterp.errors import InvalidInput, UnknownName
 from ipy_codeinterp.execution import CodeDelta, Display, Error, Event, Output, Step, Stream, TextDelta
 from ipy_codeinterp.mime import safe_bundle, safe_text
-from ipy_codeinterp.outputs import from_nbformat, to_nbformat
 from ipy_codeinterp.settings import Settings
+from ipy_codeinterp.shield import masked_event, masked_words
 from ipy_codeinterp.store import database, history, place, stats
 from ipy_codeinterp.store.history import Entry, Kept
 from ipy_codeinterp.store.journal import ALWAYS
@@ -48,8 +48,8 @@ def listed(settings: Settings, options: argparse.Namespace) -> str:
         found = history.entries(connection, since=since, notebook=options.notebook, limit=options.limit)
     if options.json:
         rows = [{**asdict(each), "head": None, "first_line": each.first_line} for each in found]
-        return keys.masked(json.dumps([_without(row, "head") for row in rows], default=str, indent=2))
-    return keys.masked(columns(HEAD, map(_row, found))) if found else NOTHING
+        return masked_words(json.dumps([_without(row, "head") for row in rows], default=str, indent=2))
+    return masked_words(columns(HEAD, map(_row, found))) if found else NOTHING
 
 
 HEAD = ("ID", "WHEN", "OFFER", "OUTCOME", "COST", "CODE")
@@ -110,7 +110,7 @@ def find_all(settings: Settings, ids: Iterable[str | None]) -> list[Kept]:
 
 
 def again(kept: Kept) -> Iterator[Event]:
-    """The events that show it once more, without any known key: of a task the code and the words, too.
+    """The events that show it once more, without any secret: of a task the code and the words, too.
 
     An error is text here: what failed then does not fail the cell that looks back at it.
     """
@@ -118,12 +118,12 @@ def again(kept: Kept) -> Iterator[Event]:
     for part in result.parts:
         if not isinstance(part, Step):
             if is_task or not result.steps:
-                yield TextDelta(keys.masked(part.text))
+                yield TextDelta(masked_words(part.text))
             continue
         if is_task:
-            yield CodeDelta(keys.masked(part.code))
+            yield CodeDelta(masked_words(part.code))
         for output in part.outputs:
-            yield _told(masked(output), is_last=output is result.error)
+            yield masked_event(_told(output, is_last=output is result.error))
 
 
 def _told(output: Output, *, is_last: bool) -> Output:
@@ -131,17 +131,6 @@ def _told(output: Output, *, is_last: bool) -> Output:
         return output
     lines = output.traceback if is_last and output.traceback else (f"{output.ename}: {output.evalue}",)
     return Stream("stderr", "".join(f"{line}\n" for line in lines))
-
-
-def masked(output: Output) -> Output:
-    """The same without any known key, wherever in it one may stand."""
-    text = json.dumps(to_nbformat(output))
-    hidden = keys.masked(text)
-    if hidden == text:
-        return output
-    changed = from_nbformat(json.loads(hidden))
-    assert isinstance(changed, Stream | Display | Error)
-    return changed
 
 
 def _plainly(event: Event) -> str:

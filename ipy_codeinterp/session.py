@@ -283,6 +283,7 @@ class Session:
         cache: bool = True,
         max_cost: Decimal | float | None = None,
         labels: Mapping[str, str] | None = None,
+        allow_secrets: bool = False,
         emit: Emit | None = None,
         **how: Any,
     ) -> Comparison:
@@ -302,6 +303,7 @@ class Session:
         offers = {name: name if self.is_replay else str(self.offer(name)) for name in names}
         compare.check(names, offers, execution, repeat)
         terms: dict[str, Any] = {"cache": cache and repeat == 1, "max_cost": max_cost, "labels": labels, "bound": True}
+        terms["allow_secrets"] = allow_secrets
         return await compare.run(lambda each: self.execute(each, **terms), execution, offers, repeat, emit or _ignore)
 
     def run(

@@ -1,7 +1,7 @@
 """Results of the journal as a file of one's own: a notebook, code, Markdown or JSON, by the file's name.
 
 What comes from a sandbox is hostile here, too: a notebook holds only what may be shown, a text nothing that a terminal
-obeys, and no known key is in any of them. Nothing in an export runs by being opened.
+obeys, and no secret is in any of them. Nothing in an export runs by being opened.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ipy_codeinterp import keys, languages
+from ipy_codeinterp import languages, shield
 from ipy_codeinterp.errors import InvalidInput
 from ipy_codeinterp.exports import as_code, as_markdown, as_notebook
 from ipy_codeinterp.store import journal
@@ -49,7 +49,7 @@ def write(kept: Sequence[Kept], path: Path, *, force: bool = False) -> None:
         raise InvalidInput(f"{path} is none of {', '.join(FORMATS)}", hint=f"name it {path.stem or 'results'}.ipynb")
     if not force and os.path.lexists(path):
         raise InvalidInput(f"{path} is there already: nothing was written", hint="--force writes over it")
-    _put(path, keys.masked(form(kept, path)), force=force)
+    _put(path, shield.masked_words(form(kept, path)), force=force)
 
 
 def _put(path: Path, text: str, *, force: bool) -> None:

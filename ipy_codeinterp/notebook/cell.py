@@ -119,6 +119,7 @@ def _compared(desk: Desk, execution: Execution, options: argparse.Namespace) -> 
 
     terms = {name: value for name, value in _terms(options).items() if name not in ("policy", "critical")}
     named = models(options) or [desk.settings.model]
+    terms["allow_secrets"] = options.allow_secrets
     return comparing.compare(desk, execution, named, options.repeat or 1, **terms)
 
 

@@ -23,6 +23,7 @@ def test_nothing_said() -> None:
     """A line without flags leaves everything to the settings."""
     assert vars(parsed("")) == {
         "model": None,
+        "repeat": None,
         "language": "python",
         "timeout": None,
         "container": None,
