@@ -109,10 +109,11 @@ def find_all(settings: Settings, ids: Iterable[str | None]) -> list[Kept]:
     return list(found.values())
 
 
-def again(kept: Kept) -> Iterator[Event]:
+def again(kept: Kept, *, with_error: bool = True) -> Iterator[Event]:
     """The events that show it once more, without any secret: of a task the code and the words, too.
 
-    An error is text here: what failed then does not fail the cell that looks back at it.
+    An error is text here: what failed then does not fail the cell that looks back at it. Without it the last one is
+    left out.
     """
     result, is_task = kept.result, kept.execution.kind == "task"
     for part in result.parts:
@@ -123,6 +124,8 @@ def again(kept: Kept) -> Iterator[Event]:
         if is_task:
             yield CodeDelta(masked_words(part.code))
         for output in part.outputs:
+            if output is result.error and not with_error:
+                continue
             yield masked_event(_told(output, is_last=output is result.error))
 
 

@@ -380,6 +380,15 @@ class Session:
                 found[offer] = found[offer] + standing if offer in found else standing
         return found
 
+    async def is_kept(self, id: str) -> bool:
+        """Whether the journal has the Result of that id: not so where nothing is run, or nothing can be written."""
+        return await asyncio.to_thread(self._is_kept, id)
+
+    def _is_kept(self, id: str) -> bool:
+        with contextlib.suppress(StoreError), database.reading(self._database.path) as connection:
+            return connection is not None and journal.has(connection, id)
+        return False
+
     def flush(self) -> None:
         """Wait until what was handed to the store is kept."""
         with contextlib.suppress(StoreError):

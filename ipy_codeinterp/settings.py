@@ -74,6 +74,8 @@ class Settings:
     warm: str = "load"
     # thread blocks the cell's thread; nest keeps the kernel's own event loop running while a cell runs (nest-asyncio2)
     bridge: str = "thread"
+    # background jobs that run at once; the rest wait in line
+    jobs: int = 4
     # where the journal of results is kept
     data_dir: Path = Path(platformdirs.user_data_dir("ipy-codeinterp", appauthor=False))
     # where caches of the sandbox are kept: bytecode and the font list
@@ -120,6 +122,8 @@ class Settings:
             raise InvalidInput(f"attempts = {self.attempts} asks nobody", hint="1 is the least: the call itself")
         if self.concurrency is not None and self.concurrency < 1:
             raise InvalidInput(f"concurrency = {self.concurrency} lets nothing through", hint="use 1 or more, or none")
+        if self.jobs < 1:
+            raise InvalidInput(f"jobs = {self.jobs} runs none", hint="1 is the least; cancel ends those that run")
         if self.deadline is not None and not 0 < self.deadline < float("inf"):
             raise InvalidInput(f"deadline = {self.deadline} is not a number of seconds", hint="use a positive one")
         if self.figure_dpi is not None and not 10 <= self.figure_dpi <= 1200:
@@ -252,6 +256,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "fallback": _names,
     "batches": _word,
     "attempts": _whole,
+    "jobs": _whole,
     "may_run_twice": _yes_or_no,
     "budget": money,
     "budget_day": money,

@@ -82,6 +82,7 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("--ask",), {"action": "store_true", "help": "the cell is a task in words: the model writes the code"}),
     (("--expect",), {"metavar": "WORDS", "help": 'what the code is to print: "a JSON list of primes"; with --ask'}),
     (("--no-execute",), {"action": "store_true", "help": "only show the code, run nothing; with --ask"}),
+    (("--bg",), {"action": "store_true", "help": "run it in the background: its output lands under this cell"}),
     (("--batch",), {"action": "store_true", "help": "put the cell aside: it is run when there is room for it"}),
     (
         ("--allow-secrets",),
@@ -147,6 +148,8 @@ def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
         raise BadUsage("--allow-secrets: it does not go with --batch, which would keep the cell as it is")
     if options.batch and options.chunks is not None:
         raise BadUsage("--batch: it does not go with --chunks")
+    if options.bg and (options.batch or options.chunks is not None):
+        raise BadUsage("--bg: it does not go with --batch or --chunks")
     alone = next((f"--{name}" for name in ALONE if getattr(options, name)), None)
     if alone and is_comparison(options):
         raise BadUsage(f"{alone}: it does not go with --repeat, or several models")
@@ -154,7 +157,7 @@ def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
     return options
 
 
-ALONE = ("chunks", "batch", "container")  # flags of a cell that one offer runs once
+ALONE = ("chunks", "batch", "bg", "container")  # flags of a cell that one offer runs once
 
 
 def models(options: argparse.Namespace) -> list[str]:

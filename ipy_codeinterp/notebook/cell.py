@@ -19,6 +19,7 @@ from ipy_codeinterp.notebook.hints import hints
 if TYPE_CHECKING:
     from ipy_codeinterp.chunks import Report
     from ipy_codeinterp.compare import Comparison
+    from ipy_codeinterp.notebook.jobs import Job
 
 T = TypeVar("T")
 
@@ -40,6 +41,8 @@ def _way(options: argparse.Namespace) -> Callable[..., tuple[Any, InterpError | 
     """How its flags want it to be run."""
     if is_comparison(options):
         return _compared
+    if options.bg:
+        return _behind
     return _aside if options.batch else _over_chunks if options.chunks else _once
 
 
@@ -121,6 +124,13 @@ def _compared(desk: Desk, execution: Execution, options: argparse.Namespace) -> 
     named = models(options) or [desk.settings.model]
     terms["allow_secrets"] = options.allow_secrets
     return comparing.compare(desk, execution, named, options.repeat or 1, **terms)
+
+
+def _behind(desk: Desk, execution: Execution, options: argparse.Namespace) -> tuple[Job, None]:
+    from ipy_codeinterp.notebook import job_verbs
+
+    how = {"raises": not options.no_raise_error, "allow_secrets": options.allow_secrets}
+    return job_verbs.launch(desk, execution, **how, **_terms(options)), None
 
 
 def _aside(desk: Desk, execution: Execution, options: argparse.Namespace) -> tuple[str, None]:

@@ -19,6 +19,7 @@ from ipy_codeinterp.execution import Execution, Partial, Result
 from ipy_codeinterp.notebook import footer, nest
 from ipy_codeinterp.notebook.controls import Controls
 from ipy_codeinterp.notebook.hints import Past, Surroundings
+from ipy_codeinterp.notebook.jobs import Jobs
 from ipy_codeinterp.notebook.panel import Panel
 from ipy_codeinterp.notebook.progress import Progress, is_alone
 from ipy_codeinterp.notebook.reading import Jobs, Reader
@@ -41,6 +42,7 @@ class Desk:
         self.session.notebook = notebook_name(shell)
         self.past: deque[Past] = deque(maxlen=MOST_PAST)
         self.warmings: dict[str, Warming] = {}  # by offer
+        self.jobs = Jobs(session, lambda: self.settings.jobs)
         self._panel: Panel | None = None
         self._name = secrets.token_hex(4)
         self._places = itertools.count(1)
@@ -54,6 +56,7 @@ class Desk:
         return is_deterministic(self.settings.render)
 
     def close(self) -> None:
+        self.jobs.close()
         self.close_panel()
         self.session.close()
 

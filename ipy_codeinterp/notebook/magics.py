@@ -59,6 +59,7 @@ class InterpMagics(Magics):
     concurrency = Int(None, allow_none=True, help="calls under way at one model; None leaves it to its limits").tag(
         config=True
     )
+    jobs = Int(help="background jobs that run at once; the rest wait in line").tag(config=True)
     warm = Enum(CHOICES["warm"], help="when the local gateway starts; takes effect at %reload_ext").tag(config=True)
 
     shell: InteractiveShell

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipy_codeinterp import catalog, consent, looking_back, registry, verbs
 from ipy_codeinterp.errors import NotAllowed
 from ipy_codeinterp.execution import ContainerState, Display, Output, Update
+from ipy_codeinterp.notebook import job_verbs
 from ipy_codeinterp.notebook.arguments import BadUsage, parse_verb, split
 from ipy_codeinterp.notebook.desk import Desk
 from ipy_codeinterp.notebook.endings import interrupted
@@ -247,6 +248,9 @@ VERBS = {
     verb.name: verb
     for verb in (
         OwnVerb("panel", "calls, cost and latency of this session, live", _add_panel, _panel),
+        OwnVerb("jobs", "what runs in the background, and how far it is", job_verbs.add_nothing, job_verbs.list_jobs),
+        OwnVerb("wait", "until background jobs are over", job_verbs.add_wait, job_verbs.wait),
+        OwnVerb("cancel", "stop a background job, or all of them", job_verbs.add_cancel, job_verbs.cancel),
         OwnVerb("container", "list what is kept between cells, restart or delete one", _add_container, _container),
         OwnVerb("models", "the interpreters there are; --probe asks one, --warm keeps one warm", _add_models, _models),
         OwnVerb("doctor", "what works here and at the providers, and what to do", _add_doctor, _doctor),

@@ -16,7 +16,7 @@ class Place:
     """
 
     def __init__(self, shell: InteractiveShell, *, deterministic: bool) -> None:
-        self._shell = shell
+        self._publisher = shell.display_pub  # of now: a later %%capture puts another in its place
         self._id = f"ipy-codeinterp-{secrets.token_hex(8)}"
         self._is_shown = False
         self._once = deterministic or not hasattr(shell, "kernel")
@@ -31,7 +31,6 @@ class Place:
             return
         transient = {} if self._once else {"display_id": self._id}
         about = {"ipy_codeinterp": dict(metadata or {})}
-        self._shell.display_pub.publish(
-            dict(data), about, transient=transient, update=self._is_shown and not self._once
-        )
+        is_again = self._is_shown and not self._once
+        self._publisher.publish(dict(data), about, transient=transient, update=is_again)
         self._is_shown = True

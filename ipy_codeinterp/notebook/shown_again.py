@@ -20,15 +20,15 @@ def show_again(desk: Desk, options: argparse.Namespace) -> None:
         desk.shell.user_ns[options.out] = kept.result
 
 
-def put_again(desk: Desk, kept: Kept) -> None:
-    """All of its outputs, then how it was ended from outside, where it was."""
+def put_again(desk: Desk, kept: Kept, *, with_error: bool = True) -> None:
+    """All of its outputs, then how it was ended from outside; without the error where that is going to be raised."""
     result = kept.result
     author = result.offer if kept.execution.kind == "task" or not result.steps else ""
     view = desk.view(facts={"id": result.id, "offer": result.offer}, author=author)
     try:
-        for event in looking_back.again(kept):
+        for event in looking_back.again(kept, with_error=with_error):
             view.show(event)
     finally:
         view.finish()
-    if result.ending:
+    if result.ending and with_error:
         desk.remark(result.ending)

@@ -58,6 +58,11 @@ def find(connection: sqlite3.Connection, id: str, since: datetime = ALWAYS) -> R
     return _whole(connection, row[0]) if row else None
 
 
+def has(connection: sqlite3.Connection, id: str) -> bool:
+    """Whether a Result is kept under `id`."""
+    return connection.execute("SELECT 1 FROM results WHERE id = ?", (id,)).fetchone() is not None
+
+
 def find_answer(connection: sqlite3.Connection, key: str, offer: str, since: datetime) -> Result | None:
     """The newest Result of that key by that offer that may serve again: run live, not before `since`, and ok."""
     row = connection.execute(

@@ -39,6 +39,7 @@ def test_nothing_said() -> None:
         "ask": False,
         "expect": None,
         "no_execute": False,
+        "bg": False,
         "batch": False,
         "packages": [],
         "chunks": None,
