@@ -34,6 +34,7 @@ WRITTEN: dict[str, tuple[str, Any]] = {
     "policy": ("cheapest", "cheapest"),
     "fallback": ("claude, gpt@local, batch", ("claude", "gpt@local", "batch")),
     "attempts": ("2", 2),
+    "jobs": ("2", 2),
     "may_run_twice": ("yes", True),
     "budget": ("2.5", Decimal("2.5")),
     "budget_day": ("10", Decimal(10)),
