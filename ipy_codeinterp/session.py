@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ipy_codeinterp import asked, attachments, batch, ids, registry, settings
@@ -132,8 +133,8 @@ class Session:
         `max_cost` is the USD that all attempts together may cost, and `labels` are kept with them in the ledger.
         Without `cache` it is run, whatever was kept of an equal one; without `aside` it is not put aside, whatever
         `fallback` says, and a `bound` one is asked of nobody else. The Result has the `id`, where one is given (as
-        `ids.new("run")` makes them). What looks like a key is refused, unless `allow_secrets`; in outputs and in what is
-        kept it is masked all the same. Raises `InterpError`.
+        `ids.new("run")` makes them). What looks like a key is refused, unless `allow_secrets`; in outputs and in what
+        is kept it is masked all the same. Raises `InterpError`.
         """
         how: dict[str, Any] = {"language": language, "container": container, "timeout": timeout, "mounts": mounts}
         how |= {"packages": packages, "network": network, "kind": kind, "expect": expect, "execute": execute}
@@ -398,6 +399,16 @@ class Session:
         """The named containers that live, by name."""
         self._check_open()
         return self._bridge.call(self._containers())
+
+    @property
+    def container_names(self) -> tuple[str, ...]:
+        """Those of the containers that this session has made and not ended, without asking where they are."""
+        return tuple(sorted(self._ids.containers)) if self._ids else ()
+
+    @property
+    def store(self) -> Path:
+        """The file that Results and batches are kept in."""
+        return self._database.path
 
     @property
     def is_replay(self) -> bool:

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
 from IPython.core.error import UsageError
-from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_arguments
+from IPython.core.magic_arguments import MagicArgumentParser, argument, argument_group, magic_arguments
 from IPython.utils._process_common import arg_split
 
-from ipy_codeinterp import catalog, registry
+from ipy_codeinterp import catalog, consent, registry
 from ipy_codeinterp.languages import LANGUAGES
+from ipy_codeinterp.notebook.groups import GROUPS, group_of
 from ipy_codeinterp.settings import CHOICES
 
 FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
@@ -112,9 +113,13 @@ class BadUsage(UsageError):
 
 
 def with_arguments(function: Callable[..., Any]) -> Any:
-    """Decorate a magic with FLAGS, so that `%%interp?` shows them."""
-    for names, options in reversed(FLAGS):
-        function = argument(*names, **options)(function)
+    """Decorate a magic with FLAGS, so that `%%interp?` shows them, in groups."""
+    for title in reversed([*GROUPS, None]):
+        rows = [row for row in FLAGS if group_of(row[0]) == title]
+        for names, options in reversed(rows):
+            function = argument(*names, **options)(function)
+        if rows:
+            function = argument_group(title or "other")(function)
     decorated = magic_arguments()(function)
     decorated.parser.allow_abbrev = False  # `--mod` would silently change its meaning with the next flag
     return decorated
@@ -189,21 +194,35 @@ class Grammar(Protocol):
 
 def parse_verb(verb: Grammar, words: list[str]) -> argparse.Namespace:
     """The arguments of a verb. Raises `BadUsage` in one line."""
+    return verb_parser(verb).parse_args(words)
+
+
+def verb_parser(verb: Grammar) -> argparse.ArgumentParser:
+    """The grammar of a verb."""
     parser = _Parser(prog=f"%interp {verb.name}", description=verb.help, allow_abbrev=False, add_help=False)
+    parser.add_argument("--help", action="store_true", help="say this")
     verb.add(parser)
-    return parser.parse_args(words)
+    return parser
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        taken = [name for action in self._actions for name in action.option_strings or [str(action.metavar)]]
+        actions = [action for action in self._actions if action.dest != "help"]
+        taken = [name for action in actions for name in action.option_strings or [str(action.metavar)]]
         raise BadUsage(f"{self.prog}: {message} (it takes {', '.join(taken) or 'nothing more'})")
 
 
 def _advice(words: list[str]) -> str:
-    """Somebody who names a model without its flag is told the flag."""
-    model = next((word for word in words if word in catalog.profiles()), None)
-    return f"did you mean --model {model}?" if model else "%%interp? shows the flags"
+    """Somebody who names a model without its flag is told the flag; who writes code or a variable, where it goes."""
+    if len(words) != 1 or words[0].startswith("-"):
+        model = next((word for word in words if word in catalog.profiles()), None)
+        return f"did you mean --model {model}?" if model else "%%interp? shows the flags"
+    word = words[0]
+    if word.partition("@")[0] in consent.bare_names():
+        return f"did you mean --model {word}?"
+    if word.isidentifier() and not keyword.iskeyword(word):
+        return f"code goes below this line; the variable {word} is sent with --in {word}"
+    return "code goes below this line"
 
 
 def split(line: str) -> list[str]:

@@ -17,12 +17,13 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from ipy_codeinterp.execution import Execution, Partial, Result
 from ipy_codeinterp.notebook import footer, nest
+from ipy_codeinterp.notebook.configured import Configured
 from ipy_codeinterp.notebook.controls import Controls
 from ipy_codeinterp.notebook.hints import Past, Surroundings
 from ipy_codeinterp.notebook.jobs import Jobs
 from ipy_codeinterp.notebook.panel import Panel
 from ipy_codeinterp.notebook.progress import Progress, is_alone
-from ipy_codeinterp.notebook.reading import Jobs, Reader
+from ipy_codeinterp.notebook.reading import Reader
 from ipy_codeinterp.notebook.view import View, is_deterministic
 from ipy_codeinterp.session import Session
 from ipy_codeinterp.settings import Settings
@@ -43,6 +44,9 @@ class Desk:
         self.past: deque[Past] = deque(maxlen=MOST_PAST)
         self.warmings: dict[str, Warming] = {}  # by offer
         self.jobs = Jobs(session, lambda: self.settings.jobs)
+        self.configured = Configured(session.settings, {})  # who said which setting
+        self.at_once: tuple[str, ...] = ()  # settings that %config changes
+        self.tune: Callable[[str, Any], None] = lambda name, value: None  # how the panel changes one
         self._panel: Panel | None = None
         self._name = secrets.token_hex(4)
         self._places = itertools.count(1)
@@ -116,10 +120,6 @@ class Desk:
             has_network=execution.network,
         )
 
-    def tune(self, name: str, value: Any) -> None:
-        """Change a setting from now on; whoever loaded us may put a way of its own here."""
-        self.session.settings = self.settings.changed(**{name: value})
-
     # --- the panel ---
 
     def look(self) -> None:
@@ -130,19 +130,15 @@ class Desk:
     def open_panel(self) -> None:
         """Show it under the running cell; one that was open stays as a table."""
         self.close_panel()
-        controls = partial(Controls, lambda: self.settings, self.tune, self._jobs)
+        controls = partial(Controls, lambda: self.settings, self.tune, lambda: self.jobs)
         self._panel = panel = Panel(
             self.shell,
-            Reader(self.session, self._jobs),
+            Reader(self.session, lambda: self.jobs),
             controls=controls if has_front_end(self.shell) else None,
             deterministic=self.is_deterministic,
         )
         panel.show()
         self.session.on_settled = lambda _: panel.refresh_soon()
-
-    def _jobs(self) -> Jobs | None:
-        """What goes on behind the cells, where there is such a thing."""
-        return getattr(self, "jobs", None)
 
     def close_panel(self) -> None:
         self.session.on_settled = lambda _: None

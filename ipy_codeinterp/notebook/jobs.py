@@ -15,8 +15,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ipy_codeinterp import registry
-from ipy_codeinterp.batch import new_run_id
+from ipy_codeinterp import ids, registry
 from ipy_codeinterp.errors import InterpError, InvalidInput
 from ipy_codeinterp.execution import Event, Execution, Result
 from ipy_codeinterp.notebook.canvas import Canvas
@@ -44,6 +43,10 @@ class JobState:
     head: str
     seconds: float
     is_over: bool
+
+    @property
+    def is_running(self) -> bool:
+        return self.state == RUNNING
 
 
 @dataclass
@@ -95,7 +98,7 @@ class Jobs:
 
     def start(self, execution: Execution, offer: str, place: Place, *, raises: bool = True, **terms: Any) -> Job:
         """Begin one, and return at once; it runs when there is room."""
-        job = Job(new_run_id(), execution, offer, terms, place, raises)
+        job = Job(ids.new("run"), execution, offer, terms, place, raises)
         with self._changed:
             self._forget_old()
             self._jobs[job.id] = job

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any, cast
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -11,10 +10,13 @@ from IPython.core.magic_arguments import MagicArgumentParser
 from traitlets import Bool, Enum, Float, Int, TraitError, TraitType, Unicode, validate
 
 from ipy_codeinterp import consent, registry, settings
+from ipy_codeinterp.errors import InvalidInput
 from ipy_codeinterp.execution import Result
 from ipy_codeinterp.notebook import cell as cells
-from ipy_codeinterp.notebook import own_verbs
+from ipy_codeinterp.notebook import misplaced, own_verbs
 from ipy_codeinterp.notebook.arguments import parse, with_arguments
+from ipy_codeinterp.notebook.completion import Completion
+from ipy_codeinterp.notebook.configured import Configured
 from ipy_codeinterp.notebook.desk import Desk
 from ipy_codeinterp.notebook.view import result_html
 from ipy_codeinterp.session import Session
@@ -23,17 +25,18 @@ from ipy_codeinterp.settings import CHOICES
 AT_RELOAD = ("isolation", "warm")  # settings that a running session cannot change
 
 
-class Money(TraitType[Decimal | None, Any]):
-    """USD, or None."""
+class Setting(TraitType[Any, Any]):
+    """A trait that takes what the setting of its name takes."""
 
     default_value = None
-    info_text = "an amount of US dollars, or None"
+    info_text = "what docs/settings.md says of it"
 
-    def validate(self, obj: Any, value: Any) -> Decimal | None:
+    def validate(self, obj: Any, value: Any) -> Any:
+        name = str(self.name)
         try:
-            return settings.money(value)
-        except ValueError:
-            self.error(obj, value)
+            return getattr(settings.Settings().changed(**{name: value}), name)
+        except InvalidInput as error:
+            raise TraitError(f"{error}: {error.hint}") from None
 
 
 @magics_class
@@ -55,11 +58,22 @@ class InterpMagics(Magics):
         config=True
     )
     policy = Enum(CHOICES["policy"], help="how to choose between offers").tag(config=True)
-    budget = Money(help="USD this session may spend on what is billed; None is no limit").tag(config=True)
+    fallback = Setting(help="offers that are asked when the asked one gives up").tag(config=True)
+    budget = Setting(help="USD this session may spend on what is billed; None is no limit").tag(config=True)
+    budget_day = Setting(help="USD all sessions may spend in a day; None is no limit").tag(config=True)
     concurrency = Int(None, allow_none=True, help="calls under way at one model; None leaves it to its limits").tag(
         config=True
     )
     jobs = Int(help="background jobs that run at once; the rest wait in line").tag(config=True)
+    deadline = Setting(help="seconds a whole call may take; None is no limit").tag(config=True)
+    batches = Setting(help="where what is put aside is run: auto, own").tag(config=True)
+    require = Setting(help="what may serve a run: any, live, local, replay").tag(config=True)
+    allow = Setting(help="providers that may be used; it only becomes narrower").tag(config=True)
+    unpriced = Setting(help="offers without a price that may be used under a budget").tag(config=True)
+    tool = Setting(help="the version of the interpreter's tool").tag(config=True)
+    base_url = Setting(help="where the provider `compatible` listens").tag(config=True)
+    key_variable = Setting(help="the environment variable that holds its key").tag(config=True)
+    plain_http = Setting(help="whether base_url may be http:// in a private network").tag(config=True)
     warm = Enum(CHOICES["warm"], help="when the local gateway starts; takes effect at %reload_ext").tag(config=True)
 
     shell: InteractiveShell
@@ -71,10 +85,13 @@ class InterpMagics(Magics):
         super().__init__(shell, **{name: value for name, value in configured.items() if name not in given})
         known = loaded.settings.changed(**{name: getattr(self, name) for name in configured})
         self._desk = Desk(shell, Session(known))
-        self._desk.tune = self._tune  # type: ignore[method-assign]
+        self._desk.tune = self._tune
+        self._desk.configured = Configured(known, {**loaded.sources, **dict.fromkeys(given, "c.InterpMagics")})
+        self._desk.at_once = tuple(name for name in configured if name not in AT_RELOAD)
+        self._completion = Completion(self._desk)
         for line in loaded.refused:
             self._desk.remark(line)
-        self.observe(self._changed, [name for name in configured if name not in AT_RELOAD])
+        self.observe(self._changed, self._desk.at_once)
 
     @validate("model")
     def _known_model(self, proposal: Any) -> str:
@@ -84,7 +101,9 @@ class InterpMagics(Magics):
         return name
 
     def _changed(self, change: Any) -> None:
-        self._desk.session.settings = self._desk.settings.changed(**{change["name"]: change["new"]})
+        name, value = str(change["name"]), change["new"]
+        self._desk.session.settings = self._desk.settings.changed(**{name: value})
+        self._desk.configured.change(name, value, "%config")
 
     def _tune(self, name: str, value: Any) -> None:
         """From the panel, as by `%config`. Raises what says that `value` is none."""
@@ -93,11 +112,15 @@ class InterpMagics(Magics):
     # --- life ---
 
     def open(self) -> None:
+        self._completion.begin()
+        misplaced.begin(self.shell)
         self._html_formatter.for_type(Result, result_html)
         if self._desk.settings.warm == "load":
             self._desk.session.start()
 
     def close(self) -> None:
+        self._completion.end()
+        misplaced.end(self.shell)
         self._html_formatter.type_printers.pop(Result, None)
         self._desk.close()
 

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ipy_codeinterp import catalog, consent, looking_back, registry, verbs
 from ipy_codeinterp.errors import NotAllowed
 from ipy_codeinterp.execution import ContainerState, Display, Output, Update
-from ipy_codeinterp.notebook import job_verbs
+from ipy_codeinterp.notebook import configured, job_verbs, topics
 from ipy_codeinterp.notebook.arguments import BadUsage, parse_verb, split
 from ipy_codeinterp.notebook.desk import Desk
 from ipy_codeinterp.notebook.endings import interrupted
 from ipy_codeinterp.notebook.shown_again import show_again
 from ipy_codeinterp.tables import columns
-
-HELP = """Run the cell in an isolated interpreter and show its output while it runs.
-
-Cells start fresh unless they name a --container. %%interp? shows the flags. The verbs:
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +28,8 @@ class OwnVerb:
     add: Callable[[argparse.ArgumentParser], None]
     run: Callable[[Desk, argparse.Namespace], str | None]
 
+
+HELP = "help"
 
 # --- panel, help ----------------------------------------------------------------------------------
 
@@ -47,13 +45,21 @@ def _panel(desk: Desk, options: argparse.Namespace) -> None:
         desk.open_panel()
 
 
-def _add_nothing(parser: argparse.ArgumentParser) -> None:
-    """It takes no arguments."""
+def _add_help(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("topic", nargs="*", metavar="TOPIC", help="a verb, a flag, a setting, or a group of flags")
 
 
 def _help(desk: Desk, options: argparse.Namespace) -> str:
-    width = max(map(len, names()))
-    return HELP + "\n".join(f"  %interp {name:<{width}}  {known[name].help}" for name in names())
+    ordered = {name: known[name] for name in names()}
+    return topics.said(" ".join(options.topic), ordered) if options.topic else topics.overview(ordered)
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="SETTING", help="this one alone")
+
+
+def _config(desk: Desk, options: argparse.Namespace) -> str:
+    return configured.table(desk.configured, desk.settings, options.name, desk.at_once)
 
 
 # --- containers -----------------------------------------------------------------------------------
@@ -211,12 +217,22 @@ def perform(desk: Desk, line: str) -> None:
     if name.startswith("-"):
         raise BadUsage(f"%interp takes a verb ({', '.join(names())}): code goes into a cell under %%interp {line}")
     if name not in known:
-        raise BadUsage(f"unknown verb {name!r}: {registry.suggestion(name, known)}")
-    verb = known[name]
-    options = parse_verb(verb, split(rest))
+        raise BadUsage(_unknown(name, line))
+    verb, words = known[name], split(rest)
+    if "--help" in words:
+        desk.say(topics.said(name, {name: verb}))
+        return
+    options = parse_verb(verb, ["--", *words] if name == HELP else words)  # there is help on flags, too
     said = verb.run(desk, options) if isinstance(verb, OwnVerb) else _run_shared(desk, verb, options)
     if said:
         desk.say(said)
+
+
+def _unknown(name: str, line: str) -> str:
+    """Code after `%interp` is told where it goes; any other word, the nearest verb."""
+    if not name.replace("-", "").isalnum() or re.match(r"\w+\s*[=(\[.]", line.strip()):
+        return f"%interp takes a verb ({', '.join(names())}): code goes into a cell under %%interp"
+    return f"unknown verb {name!r}: {registry.suggestion(name, known)}"
 
 
 def _run_shared(desk: Desk, verb: verbs.Verb, options: argparse.Namespace) -> str:
@@ -258,7 +274,8 @@ VERBS = {
         OwnVerb("record", "what the recording of this session holds", _add_record, _record),
         OwnVerb("enable", "names without a provider mean this one, from now on", _add_provider, _enable),
         OwnVerb("disable", "only @PROVIDER asks it, from now on", _add_provider, _disable),
-        OwnVerb("help", "this", _add_nothing, _help),
+        OwnVerb("config", "every setting, what it is now, and who said so", _add_config, _config),
+        OwnVerb(HELP, "this, or more of one TOPIC", _add_help, _help),
     )
 }
 known: dict[str, OwnVerb | verbs.Verb] = {**VERBS, **verbs.VERBS, **VERBS}  # a notebook shows more than a shell
@@ -266,4 +283,4 @@ known: dict[str, OwnVerb | verbs.Verb] = {**VERBS, **verbs.VERBS, **VERBS}  # a 
 
 def names() -> tuple[str, ...]:
     """Of all verbs, `help` last."""
-    return (*(name for name in known if name != "help"), "help")
+    return (*(name for name in known if name != HELP), HELP)

@@ -209,6 +209,11 @@ def all_of(connection: sqlite3.Connection) -> list[Batch]:
     return [batch_of(row) for row in connection.execute(f"SELECT {COLUMNS} FROM batches ORDER BY rowid").fetchall()]
 
 
+def newest(connection: sqlite3.Connection, most: int) -> list[str]:
+    """The ids of those that were put aside last."""
+    return [id for (id,) in connection.execute("SELECT id FROM batches ORDER BY rowid DESC LIMIT ?", (most,))]
+
+
 def standings(connection: sqlite3.Connection) -> list[Standing]:
     """How each stands, the oldest first: what can be asked again and again."""
     return [Standing(*row) for row in connection.execute("SELECT id, state, offer FROM batches ORDER BY rowid")]

@@ -73,6 +73,11 @@ def find_answer(connection: sqlite3.Connection, key: str, offer: str, since: dat
     return _whole(connection, row[0]) if row else None
 
 
+def newest(connection: sqlite3.Connection, most: int) -> list[str]:
+    """The ids of the Results that were kept last."""
+    return [id for (id,) in connection.execute("SELECT id FROM results ORDER BY rowid DESC LIMIT ?", (most,))]
+
+
 def encode(result: Result) -> str:
     """A Result as JSON text."""
     return to_json(content_of(result))
