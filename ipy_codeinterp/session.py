@@ -37,13 +37,14 @@ from ipy_codeinterp.gateway.process import GatewayProcess
 from ipy_codeinterp.many import Progress, run_all
 from ipy_codeinterp.providers import Provider, Providers, learn_keys
 from ipy_codeinterp.settings import BATCH, Settings
-from ipy_codeinterp.store import batches, database, journal, ledger, place, stats
+from ipy_codeinterp.store import batches, database, journal, ledger, place, stats, tried
 from ipy_codeinterp.store.batches import Batch, Terms
 from ipy_codeinterp.store.database import Database
 from ipy_codeinterp.store.ledger import Attempt, Balance, Budgets, Origin
 from ipy_codeinterp.store.meter import Meter
 from ipy_codeinterp.store.recording import Recording
 from ipy_codeinterp.store.stats import Call
+from ipy_codeinterp.store.tried import Tried
 from ipy_codeinterp.together import Ways, run_together
 
 if TYPE_CHECKING:  # aiohttp costs more to import than everything else here: only the first run pays for it
@@ -389,6 +390,13 @@ class Session:
         with contextlib.suppress(StoreError), database.reading(self._database.path) as connection:
             return connection is not None and journal.has(connection, id)
         return False
+
+    def tried(self, begun: datetime) -> list[Tried]:
+        """What this session tried since then, attempt by attempt; nothing where the store cannot be read."""
+        self.flush()
+        with contextlib.suppress(StoreError), database.reading(self._database.path) as connection:
+            return tried.since(connection, self._name, begun) if connection else []
+        return []
 
     def flush(self) -> None:
         """Wait until what was handed to the store is kept."""

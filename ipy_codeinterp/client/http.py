@@ -30,18 +30,14 @@ from ipy_codeinterp.client.rates import headers_of_limits
 from ipy_codeinterp.dialects import extension, formats, lifting, retry_after
 from ipy_codeinterp.dialects.dialect import Dialect
 from ipy_codeinterp.errors import (
-    AuthenticationFailed,
     BadReply,
     GatewayLost,
     InterpError,
     NoIsolation,
     NotAllowed,
-    Overloaded,
     ProviderError,
-    QuotaExceeded,
     Rejected,
     SandboxError,
-    TooLarge,
     Unreachable,
 )
 from ipy_codeinterp.mime import safe_text
@@ -61,15 +57,6 @@ FOREIGN: tuple[tuple[type[BaseException], type[InterpError]], ...] = (
 # Those after which nothing can have run: no connection was made.
 NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 # What to do where nobody said it; the first match counts.
-HINTS: tuple[tuple[type[ProviderError], str], ...] = (
-    (AuthenticationFailed, "look at its key, and at what that may do"),
-    (QuotaExceeded, "add credit there, or use another model"),
-    (TooLarge, "ask for less, or use another model"),
-    (Rejected, "look at the model, at what was asked, and at the base URL"),
-    (BadReply, "try again; if it stays so, look at the base URL and at what stands there"),
-    (Overloaded, "try again later, or use another model"),
-    (ProviderError, "look at the base URL and at the network, and try again"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +331,7 @@ def _told(error: InterpError, endpoint: Endpoint, head: Heard | None) -> InterpE
     error.hint = safe_text(masked(error.hint))
     if isinstance(error, ProviderError):
         error.provider = error.provider or endpoint.provider
-        error.hint = error.hint or next(hint for kind, hint in HINTS if isinstance(error, kind))
+        error.hint = error.hint or error.advice
         if head:
             error.status = error.status if error.status is not None else head.status
             error.request_id = error.request_id or head.request_id

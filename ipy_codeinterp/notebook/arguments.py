@@ -86,6 +86,10 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("--bg",), {"action": "store_true", "help": "run it in the background: its output lands under this cell"}),
     (("--batch",), {"action": "store_true", "help": "put the cell aside: it is run when there is room for it"}),
     (
+        ("--debug",),
+        {"action": "store_true", "help": "where it fails, say all that is known: attempts, offers, our own traceback"},
+    ),
+    (
         ("--allow-secrets",),
         {
             "action": "store_true",

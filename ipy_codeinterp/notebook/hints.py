@@ -93,7 +93,8 @@ def _missing_file(error: Error, around: Surroundings) -> str | None:
         with contextlib.suppress(OSError, ValueError):
             here = around.folder / path
             if here.is_dir():
-                return f"the folder {path} is here but not in the sandbox: attach its files one by one, or a zip of it"
+                bring_in = f"--mount {_quoted(str(path))}, or --attach its files"
+                return f"the folder {path} is here but not in the sandbox: {bring_in}"
             if here.is_file():
                 seen_as = "" if path.name == str(path) else f" (it appears as {path.name})"
                 return f"{path} is here but not in the sandbox: --attach {_quoted(str(path))}{seen_as}"
@@ -117,7 +118,8 @@ def _missing_module(error: Error, around: Surroundings) -> str | None:
     if (around.folder / name / "__init__.py").is_file():
         return f"the package {name} is a folder here, not in the sandbox: install it (%pip install ., not -e)"
     if not _is_importable_here(name):
-        return f"install it in the notebook, outside %%interp: %pip install {name} (the environment is mounted live)"
+        install = f"%pip install {name} (the environment is mounted live)"
+        return f"install it in the notebook, outside %%interp: {install}, or --with {name} for this cell alone"
     if found[2]:
         return None  # the package is there, it has no such part
     return f"{name} is importable here but outside the environment (an editable install?): install it without -e"

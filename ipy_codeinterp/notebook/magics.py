@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, cast
 
+from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import MagicArgumentParser
 from traitlets import Bool, Enum, Float, Int, TraitError, TraitType, Unicode, validate
 
 from ipy_codeinterp import consent, registry, settings
-from ipy_codeinterp.errors import InvalidInput
+from ipy_codeinterp.errors import InterpError, InvalidInput
 from ipy_codeinterp.execution import Result
 from ipy_codeinterp.notebook import cell as cells
-from ipy_codeinterp.notebook import misplaced, own_verbs
+from ipy_codeinterp.notebook import detail, misplaced, own_verbs
 from ipy_codeinterp.notebook.arguments import parse, with_arguments
 from ipy_codeinterp.notebook.completion import Completion
 from ipy_codeinterp.notebook.configured import Configured
@@ -140,10 +142,18 @@ class InterpMagics(Magics):
         Cells start fresh unless they name a `--container`. `%interp panel` shows calls, cost and latency of this
         session, `%interp doctor` what works on this machine.
         """
-        if cell is None:
-            own_verbs.perform(self._desk, line)
-        else:
-            cells.run(self._desk, parse(_parser(), line), cell)
+        begun, options = datetime.now(UTC), None
+        try:
+            if cell is None:
+                own_verbs.perform(self._desk, line)
+            else:
+                options = parse(_parser(), line)
+                cells.run(self._desk, options, cell)
+        except (InterpError, UsageError) as error:
+            detail.without_secrets(error)
+            if options and options.debug and isinstance(error, InterpError):
+                detail.explain(self._desk, error, begun)
+            raise
 
 
 def _parser() -> MagicArgumentParser:

@@ -295,7 +295,7 @@ def test_miss_of_another_cell(folder: Path) -> None:
     assert "nearest: 'import math' in runs/" in error.hint
     assert "\n-math.sqrt(2)\n+math.sqrt(3)\n" in error.hint
     assert "ipy-codeinterp record NOTEBOOK --missing" in error.hint
-    assert error._render_traceback_()[0].startswith("ReplayMiss: 'import math'")
+    assert error._render_traceback_()[0].startswith("ReplayMiss (the recording): 'import math'")
 
 
 def test_miss_by_a_field(folder: Path) -> None:

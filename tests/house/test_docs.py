@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from dataclasses import fields
 from functools import cache
@@ -10,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from ipy_codeinterp import __main__ as shell
+from ipy_codeinterp import errors
+from ipy_codeinterp.errors import InterpError
 from ipy_codeinterp.notebook import own_verbs
 from ipy_codeinterp.notebook.arguments import FLAGS
 from ipy_codeinterp.settings import CHOICES, PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
+OURS = [each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, InterpError)]
 SETTINGS = [field.name for field in fields(Settings)]
 
 
@@ -76,3 +80,11 @@ def test_variables_exist() -> None:
     known = {f"{PREFIX}{name.upper()}" for name in SETTINGS}
 
     assert set(re.findall(rf"{PREFIX}[A-Z_]*[A-Z]", docs())) <= known
+
+
+@pytest.mark.parametrize("error", OURS, ids=lambda error: error.__name__)
+def test_error(error: type[InterpError]) -> None:
+    """Every error has its row, with who failed and what to do."""
+    page = (ROOT / "docs" / "errors.md").read_text("utf-8")
+
+    assert f"| `{error.__name__}` | {error.failed} | {error.advice} |" in page

@@ -56,6 +56,43 @@ def test_says_what_to_do(error: type[InterpError]) -> None:
     assert error.__doc__
 
 
+@pytest.mark.parametrize("error", OURS, ids=lambda error: error.__name__)
+def test_three_lines(error: type[InterpError]) -> None:
+    """Every error renders in at most three lines: what happened, who failed, and always what to do."""
+    for hint in ({}, with_hint(error)):
+        lines = error("what happened", **hint)._render_traceback_()
+
+        assert len(lines) <= 3 and all("\n" not in line for line in lines)
+        assert lines[0].startswith(f"{error.__name__} ({error.failed}): what happened")
+        assert ("do this" if hint else error.advice) in "\n".join(lines)
+
+
+def test_each_says_who_failed() -> None:
+    """No error leaves it to its parent to say who failed and what to do, but for the ends of a batch."""
+    for said in ("failed", "advice"):
+        silent = [each for each in OURS if said not in vars(each)]
+        assert all(each.__mro__[1] is errors.BatchEnded for each in silent)
+
+
+def test_request_id() -> None:
+    """A provider's name for the request is said once, for its support, and is no part of the error's own words."""
+    named = errors.Overloaded("busy", request_id="req_1")
+    said = errors.Overloaded("busy (req_1)", request_id="req_1")
+
+    assert named._render_traceback_()[0] == "Overloaded (the provider is busy): busy (request req_1)"
+    assert said._render_traceback_()[0] == "Overloaded (the provider is busy): busy (req_1)"
+    assert str(named) == "busy"
+
+
+def test_codes_own_traceback() -> None:
+    """What the code raised is shown as its own traceback, then the hints; details only where they were asked for."""
+    error = errors.CodeError("ValueError: x", traceback=["Traceback", "ValueError: x"], hints=["do this"])
+    assert error._render_traceback_() == ["Traceback", "ValueError: x", "do this"]
+
+    error.details = ("attempts:", "  one")
+    assert error._render_traceback_()[-2:] == ["attempts:", "  one"]
+
+
 def with_hint(error: type[InterpError]) -> dict[str, object]:
     return {"hints": ["do this"]} if issubclass(error, errors.CodeError) else {"hint": "do this"}
 

@@ -47,6 +47,7 @@ def test_nothing_said() -> None:
         "checkpoint": None,
         "no_raise_error": False,
         "allow_secrets": False,
+        "debug": False,
     }
 
 

@@ -176,7 +176,9 @@ def test_what_cannot_be_attached_is_refused(kernel: Any, folder: Path, flags: st
         ("open('here.csv')", "--attach here.csv"),
         ("import helper_module", "--attach helper_module.py"),
         ("lives_here + 1", "lives in the notebook"),
-        ("import urllib.request; urllib.request.urlopen('http://example.org')", "there is no network"),
+        ("import no_such_package", "--with no_such_package"),
+        ("open('a_folder')", "--mount a_folder"),
+        ("import urllib.request; urllib.request.urlopen('http://example.org')", "see --network"),
         ("!pip install nothing", "install in the notebook"),
         ("input('name? ')", "nobody to ask"),
     ],
@@ -184,6 +186,7 @@ def test_what_cannot_be_attached_is_refused(kernel: Any, folder: Path, flags: st
 def test_errors_at_the_wall_know_the_notebook(kernel: Any, folder: Path, body: str, hint: str) -> None:
     """What is here and not in the sandbox is named in the traceback's last line."""
     (folder / "here.csv").write_text("a\n1\n")
+    (folder / "a_folder").mkdir(exist_ok=True)
     (folder / "helper_module.py").write_text("x = 1\n")
     kernel.run("lives_here = 1")
 
