@@ -527,6 +527,8 @@ class Session:
             self._bridge.call(client.close())
         self._bridge.close()
         self._gateway.close()
+        if self._apart:
+            self._apart.bring_back()
         self._database.close()
 
     # --- inside ---

@@ -24,6 +24,7 @@ from ipy_codeinterp.errors import DeadlineExceeded, InterpError, NoOffer, OverBu
 from ipy_codeinterp.execution import Restarted, Result
 from ipy_codeinterp.session import Session
 from ipy_codeinterp.settings import Settings
+from ipy_codeinterp.store import database
 from ipy_codeinterp.testing import Fail, Reply, ScriptedProvider
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "20"))
@@ -280,6 +281,18 @@ def test_what_was_avoided(tmp_path: Path) -> None:
         return provider
 
     assert len(asyncio.run(main()).requests) == 1
+
+
+def test_the_store_was_away_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was billed while another process held the store is in the ledger when the session has closed."""
+    monkeypatch.setattr(database, "BUSY", 0.1)
+    with served() as (provider, url), Session(settings_in(tmp_path), providers=[At(url)]) as session:
+        session.run("print(1)", model="claude@scripted")
+        with contextlib.closing(sqlite3.connect(tmp_path / "store.sqlite", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            session.run("print(2)", model="claude@scripted")
+    assert settled(tmp_path) == provider.billed
+    assert {row["id"] for row in rows(tmp_path)} == {billed.attempt_id for billed in provider.bill}
 
 
 def test_names_of_offers(tmp_path: Path) -> None:
