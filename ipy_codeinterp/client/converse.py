@@ -44,6 +44,10 @@ class Ids:
         """Those of `provider`; these are our own gateway's."""
         return self if provider == LOCAL else self._others.setdefault(provider, Ids())
 
+    def holders(self, name: str) -> list[str]:
+        """The providers that have a container of that name."""
+        return [who for who, ids in {LOCAL: self, **self._others}.items() if name in ids.containers]
+
     def lock(self, name: str | None) -> asyncio.Lock:
         """The lock of that name, of the running loop."""
         locks = self._locks.setdefault(asyncio.get_running_loop(), {})
@@ -76,6 +80,9 @@ class Converse:
     async def _converse(self, run: Run, handler: Handler, ids: Ids) -> Result:
         name = run.execution.container
         run.container_id = ids.containers.get(name) if name else None
+        if name and run.container_id is None and (others := self._ids.holders(name)):
+            words = f"container {name!r} is new at {run.offer.provider}: that of {' and '.join(others)} is another one"
+            await run.emit(Notice(words))
         run.files = await self._given(run, ids)
         run.rounds, run.parts, run.carried = (), (), 0
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ipy_codeinterp import attachments
+from ipy_codeinterp import attachments, catalog
 from ipy_codeinterp.dialects import messages
 from ipy_codeinterp.errors import GatewayLost, Rejected
 from ipy_codeinterp.execution import Execution, Notice, Stream
@@ -29,6 +29,24 @@ def test_container_has_the_users_name(tmp_path: Path) -> None:
             assert [result.container_new for result in (first, second, other)] == [True, False, True]
             assert second.container == "mine"
             assert [asked.keep for asked in provider.asked] == [True] * 3
+
+    asyncio.run(main())
+
+
+def test_the_same_name_elsewhere(tmp_path: Path) -> None:
+    """A container is at one provider: the same name at another is a new one, which is said once."""
+
+    async def main() -> None:
+        provider = Provider()
+        async with lab(provider, tmp_path / "s.sqlite") as bench:
+            elsewhere = replace(catalog.find("claude"), provider="vendor")
+            for offer in (catalog.find("claude"), elsewhere, elsewhere, catalog.find("claude")):
+                await bench.client.execute(Execution("x", container="mine"), offer, bench.emit)
+
+            first, _, at_vendor, again = [asked.container for asked in provider.asked]
+            assert first is None and None not in (at_vendor, again)
+            said = [str(notice.text) for notice in bench.said(Notice)]
+            assert said == ["container 'mine' is new at vendor: that of local is another one"]
 
     asyncio.run(main())
 
