@@ -110,6 +110,19 @@ def redirects(_: web.Request) -> web.StreamResponse:
     return web.Response(status=302, headers={"Location": f"https://elsewhere.example/?key={quote(KEY, safe='')}"})
 
 
+def no_http(request: web.Request) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.write(f"HTTP/1.1 {KEY}\r\n\r\n".encode())
+    return hangs_up(request)
+
+
+def half_a_body(request: web.Request) -> web.StreamResponse:
+    assert request.transport is not None
+    head = f"HTTP/1.1 200 OK\r\nX-Echo: {KEY}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    request.transport.write(f"{head}{KEY}\r\n".encode())
+    return hangs_up(request)
+
+
 FAILURES = {
     "401": answers(error_body(), 401),
     "param": answers(error_body(param=KEY, hint=KEY), 400),
@@ -124,6 +137,8 @@ FAILURES = {
     "no JSON": answers(f"{{{KEY}", 200),
     "wrong JSON": answers(json.dumps({"error": KEY}), 200),
     "hangs up": hangs_up,
+    "no HTTP": no_http,
+    "no chunk": half_a_body,
 }
 BODIES = ("401", "in the stream", "wrong JSON")  # which each format reads in its own way
 

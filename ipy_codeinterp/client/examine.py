@@ -87,7 +87,10 @@ async def way_to(url: str) -> Way:
     """The way to the host of `url`: through a proxy, or its addresses and its certificate."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or PORTS.get(parts.scheme, 443)
-    proxy = urlsplit(proxy_of(url) or "")
+    try:
+        proxy = urlsplit(proxy_of(url) or "")
+    except InterpError as error:
+        return Way(host, refused=str(error))
     if proxy.hostname:
         return Way(host, proxy=f"{proxy.hostname}:{proxy.port or PORTS.get(proxy.scheme, 80)}")
     try:

@@ -20,7 +20,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -40,6 +40,7 @@ from ipy_codeinterp.errors import (
     SandboxError,
     Unreachable,
 )
+from ipy_codeinterp.keys import remember
 from ipy_codeinterp.mime import safe_text
 from ipy_codeinterp.shield import masked_words as masked
 
@@ -50,12 +51,19 @@ MOST_ERROR = 1 << 16  # bytes of a reply that is an error
 
 # What aiohttp raises (the system's errors too, in its own clothes), and what it means to us; the first match counts.
 FOREIGN: tuple[tuple[type[BaseException], type[InterpError]], ...] = (
+    (aiohttp.ClientHttpProxyError, Unreachable),
     (aiohttp.ClientPayloadError, BadReply),
     (aiohttp.ClientResponseError, BadReply),
     (aiohttp.ClientError, Unreachable),
 )
 # Those after which nothing can have run: no connection was made.
-NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+NOT_SENT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+)
+PROXY = "the proxy is that of HTTPS_PROXY, as http://HOST:PORT; NO_PROXY names hosts that need none"
 # What to do where nobody said it; the first match counts.
 
 
@@ -170,8 +178,8 @@ class Http:
                 headers=_headers(endpoint, attempt_id, what.get("data")),
                 allow_redirects=False,
                 ssl=self._trusted() if endpoint.base_url.startswith("https:") else True,
-                proxy=self._proxy(endpoint.base_url),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=endpoint.silence),
+                proxy=self._proxy(endpoint.base_url),
                 **what,
             ) as response:
                 head = _head(response, endpoint.dialect)
@@ -218,13 +226,28 @@ def is_loopback(host: str) -> bool:
 
 
 def proxy_of(url: str) -> str | None:
-    """The proxy that the environment wants for `url`."""
+    """The proxy that the environment wants for `url`; without a scheme it is `http://`.
+
+    Its password is masked as keys are. Raises `Unreachable` for one that is not spoken here.
+    """
     parts = urlsplit(url)
     host = parts.hostname or ""
     if is_loopback(host) or proxy_bypass(host):
         return None
     proxies = getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+    said = (proxies.get(parts.scheme) or proxies.get("all") or "").strip()
+    if not said:
+        return None
+    proxy = said if "://" in said else f"http://{said}"
+    try:
+        there = urlsplit(proxy)
+        remember(unquote(there.password or ""))
+        is_spoken = there.scheme in ("http", "https") and there.hostname and there.port != 0
+    except ValueError:
+        is_spoken = False
+    if not is_spoken:
+        raise Unreachable("the proxy that the environment names is no address of an HTTP proxy", hint=PROXY)
+    return proxy
 
 
 async def content(response: aiohttp.ClientResponse, most: int) -> bytes:
@@ -321,7 +344,7 @@ def _way_out(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return "its certificate is not trusted: set SSL_CERT_FILE to your company's, if that is why"
     if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
-        return "the proxy is that of HTTPS_PROXY; NO_PROXY names hosts that need none"
+        return PROXY
     return ""
 
 
@@ -340,12 +363,18 @@ def _told(error: InterpError, endpoint: Endpoint, head: Heard | None) -> InterpE
     return error
 
 
-def _bared(error: BaseException) -> BaseException:
-    """A foreign error without the frames that it comes from: their variables hold the headers that open a door."""
-    seen: BaseException | None = error
-    while seen is not None:
-        seen = seen.with_traceback(None).__context__
-    return error
+def _bared(error: BaseException) -> BaseException | None:
+    """A foreign error without the frames that it comes from: their variables hold the headers that open a door.
+
+    None where its own words repeat a key: ours say what they say.
+    """
+    chain, waiting = list[BaseException](), [error]
+    for each in waiting:  # which grows
+        if each not in chain:
+            chain.append(each.with_traceback(None))
+            waiting += filter(None, (each.__cause__, each.__context__))
+    words = " ".join(map(repr, chain))
+    return error if masked(words) == words else None
 
 
 def _hang_up(response: aiohttp.ClientResponse) -> None:

@@ -35,7 +35,7 @@ CALLS = 20
 
 def article() -> list[str]:
     if not ARTICLE.exists():
-        pytest.skip("the article is not here")
+        pytest.skip(f"the article's client was NOT run: its text is not at {ARTICLE}")
     return ARTICLE.read_text("utf-8").splitlines()
 
 
