@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ipy_codeinterp import attachments, languages, registry, shield
+from ipy_codeinterp import attachments, exchange, languages, registry, shield
 from ipy_codeinterp.catalog import Offer
-from ipy_codeinterp.errors import BadAttachment, HoldsSecret, InvalidInput, NotAllowed, NothingToRun
+from ipy_codeinterp.errors import BadAttachment, BadValue, HoldsSecret, InvalidInput, NotAllowed, NothingToRun
 from ipy_codeinterp.execution import Execution
 from ipy_codeinterp.settings import Settings
 
@@ -25,6 +25,8 @@ DEFAULTS: Mapping[str, Any] = {
     "kind": "code",
     "expect": None,
     "execute": True,
+    "inputs": {},
+    "get": (),
 }
 
 
@@ -38,13 +40,16 @@ def execution(settings: Settings, code: str | Execution, how: Mapping[str, Any])
     said = {**DEFAULTS, **how}
     folders = tuple(sorted({os.path.abspath(os.path.expanduser(folder)) for folder in said["mounts"]}))
     if isinstance(code, Execution):
-        if {**said, "files": tuple(said["files"]), "mounts": folders, "packages": tuple(said["packages"])} != DEFAULTS:
+        lists = {name: tuple(said[name]) for name in ("files", "packages", "get")}
+        if {**said, **lists, "mounts": folders, "inputs": dict(said["inputs"])} != DEFAULTS:
             raise InvalidInput("an Execution says itself how it is run", hint="make another: dataclasses.replace")
         return checked(code)
+    language = languages.find(said["language"])
+    _check_values(said, language)
     found = Execution(
         code,
         kind=said["kind"],
-        language=languages.find(said["language"]).name,
+        language=language.name,
         model=said["model"] or settings.model,
         container=said["container"],
         timeout=settings.timeout if said["timeout"] is None else said["timeout"],
@@ -56,8 +61,20 @@ def execution(settings: Settings, code: str | Execution, how: Mapping[str, Any])
         network=said["network"],
         expect=said["expect"],
         execute=said["execute"],
+        inputs=exchange.sent(said["inputs"], language.name, settings.data_dir, settings.value_limit << 20),
+        get=tuple(dict.fromkeys(map(exchange.checked_name, said["get"]))),
     )
     return checked(found)
+
+
+def _check_values(said: Mapping[str, Any], language: languages.Language) -> None:
+    """Raises `BadValue` where values of variables have nowhere to go."""
+    if not (said["inputs"] or said["get"]):
+        return
+    if not language.has_values:
+        raise BadValue(f"{language.name} takes no values of variables", hint="attach a file, or write one")
+    if said["kind"] == "task":
+        raise BadValue("values go along with code, not with a task in words", hint="attach a file")
 
 
 def checked(execution: Execution) -> Execution:
@@ -99,7 +116,7 @@ def check_secrets(execution: Execution, labels: Mapping[str, str]) -> None:
 
 def check_unchanged(execution: Execution) -> None:
     """Raises `BadAttachment` where a file is no longer what was attached."""
-    for file in execution.files:
+    for file in (*execution.files, *execution.inputs):
         assert file.path is not None
         if attachments.describe(file.path).sha256 != file.sha256:
             raise BadAttachment(f"{file.path} has changed since it was attached", hint="put it aside again")

@@ -29,15 +29,20 @@ def resolve(name: str, settings: Settings, environ: Mapping[str, str] = os.envir
     Raises `UnknownName` with the nearest name, and `NotAllowed` with what to do where consent, the allow-list, the key,
     the address or a price is missing. A replay sends nothing, and needs none of them.
     """
+    offer = meant(name, settings, environ)
+    check(offer, settings, environ)
+    return offer
+
+
+def meant(name: str, settings: Settings, environ: Mapping[str, str] = os.environ) -> Offer:
+    """The offer that `name` means, whether it may be used or not. Raises `UnknownName`, and `NotAllowed` for none."""
     model, at, where = name.partition("@")
     if not where:
         if at:
             raise InvalidInput(f"{name} names no provider after the @", hint=f"use {model} or {model}@PROVIDER")
         where = _place_of(model, settings, environ)
     found = provider(where, settings)
-    offer = _with_tool(catalog.offer(model, found), found, settings)
-    check(offer, settings, environ)
-    return offer
+    return _with_tool(catalog.offer(model, found), found, settings)
 
 
 def check(offer: Offer, settings: Settings, environ: Mapping[str, str] = os.environ) -> None:

@@ -5,6 +5,7 @@ InterpError                     .hint says what to do next      .transient says 
 │   ├── NothingToRun            blank, or only comments
 │   ├── UnknownName             no such model, language, setting: names the nearest
 │   ├── BadAttachment           a file that cannot be attached
+│   ├── BadValue                a variable's value that cannot be sent
 │   └── BadRecording            a folder that holds no recording we can read
 ├── NotAllowed                  consent or configuration forbids it
 │   ├── ReplayMiss              a replay was asked for what was not recorded
@@ -16,6 +17,8 @@ InterpError                     .hint says what to do next      .transient says 
 │   ├── BatchFailed             it could not be run, or its Result is lost
 │   ├── BatchExpired            its vendor did not come to it in time
 │   └── BatchCancelled          nobody wanted it any more
+├── LostValue                   a variable's value that did not come back: its run is kept
+├── NotSaved                    what a run left could not be written: its run is kept
 ├── DeadlineExceeded            the time for the whole call is over
 ├── ProviderError               .provider .status .param .request_id .retry_after .should_retry .may_have_run
 │   ├── AuthenticationFailed    401, 403
@@ -94,6 +97,10 @@ class BadAttachment(InvalidInput):
 
     failed = "an attached file"
     advice = "look at its path"
+
+
+class BadValue(InvalidInput):
+    """A variable's value that cannot be sent."""
 
 
 class BadRecording(InvalidInput):
@@ -182,6 +189,14 @@ class BatchExpired(BatchEnded):
 
 class BatchCancelled(BatchEnded):
     """It was cancelled before it ran."""
+
+
+class LostValue(InterpError):
+    """The value of a variable did not come back from a run, or as what is no value."""
+
+
+class NotSaved(InterpError):
+    """What a run left could not be written into a folder."""
 
 
 class DeadlineExceeded(InterpError):

@@ -46,7 +46,8 @@ class Execution:
     """What was asked. `timeout` is how many seconds the code may run; None leaves it to the model's profile.
 
     A task (`kind`) is told to a model in words; `expect` says what it is to print, and without `execute` it only
-    writes the code.
+    writes the code. `inputs` are values of variables that the code finds under their names, as files (exchange.py has
+    them), and `get` the names of those that come back.
     """
 
     body: str
@@ -65,6 +66,7 @@ class Execution:
     network: bool = False
     expect: str | None = None
     execute: bool = True
+    get: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -82,6 +84,7 @@ class Execution:
             "network",
             "expect",
             "execute",
+            "get",
         ):  # came later: keys that are known already stay what they are
             if content[name] == _DEFAULTS[name]:
                 del content[name]

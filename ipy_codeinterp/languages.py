@@ -23,6 +23,7 @@ class Language:
     comment: str = "#"
     program: str | None = None
     install: str = ""
+    has_values: bool = True  # whether variables can be filled with values, and read
 
     @property
     def is_installed(self) -> bool:
@@ -48,7 +49,14 @@ LANGUAGES = {
             program="node",
             install="apt-get install nodejs",
         ),
-        Language("bash", fence="bash", aliases=("sh", "shell"), program="bash", install="apt-get install bash"),
+        Language(
+            "bash",
+            fence="bash",
+            aliases=("sh", "shell"),
+            program="bash",
+            install="apt-get install bash",
+            has_values=False,
+        ),
     )
 }
 

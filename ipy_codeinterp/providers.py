@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ipy_codeinterp import catalog, consent, keys, registry
 from ipy_codeinterp.catalog import LOCAL, Offer, warning_of
+from ipy_codeinterp.dry_run import Place
 from ipy_codeinterp.errors import InterpError, InvalidInput, NotAllowed
 from ipy_codeinterp.settings import BATCH, Settings
 
@@ -70,6 +71,21 @@ class Providers:
         if provider not in self._endpoints:
             self._endpoints[provider] = remote(provider, self._settings())
         return self._endpoints[provider]
+
+    def meant(self, name: str) -> Offer:
+        """The offer that `name` means, also without a key or leave to ask it. Raises `UnknownName`, `NotAllowed`."""
+        is_given = name.partition("@")[2] in self._given
+        return self.offer(name) if is_given else consent.meant(name, self._settings())
+
+    def place(self, provider: str) -> Place:
+        """Where requests to it go, without what opens it."""
+        if provider in self._given:
+            endpoint = self._given[provider].endpoint()
+            return Place(endpoint.base_url, endpoint.format, endpoint.ours)
+        if provider == LOCAL:
+            return Place("http://127.0.0.1", BATCH_FORMAT, True)
+        found = consent.provider(provider, self._settings())
+        return Place(found.base_url.rstrip("/").removesuffix("/v1"), found.dialect, False)
 
     def rules(self) -> Rules:
         """How the router chooses. Fallbacks that may not be asked do not stop the one that is."""

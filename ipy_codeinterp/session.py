@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import hashlib
 import os
 import threading
 import weakref
@@ -17,12 +18,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from ipy_codeinterp import asked, attachments, batch, ids, registry, settings
+from ipy_codeinterp import asked, batch, exchange, ids, registry, settings
 from ipy_codeinterp.batch import Batches, Trickle
 from ipy_codeinterp.bridge import Bridge, Emit
 from ipy_codeinterp.catalog import Offer
+from ipy_codeinterp.dry_run import DryRun, dry_run
 from ipy_codeinterp.errors import (
     Batched,
     InterpError,
@@ -113,6 +116,8 @@ class Session:
         kind: Kind = "code",
         expect: str | None = None,
         execute: bool = True,
+        inputs: Mapping[str, Any] = MappingProxyType({}),
+        get: Iterable[str] = (),
         max_cost: Decimal | float | None = None,
         policy: str | None = None,
         critical: bool = False,
@@ -130,7 +135,9 @@ class Session:
         code may read where they lie, of those that the settings allow; `packages` are installed from the index for this
         run (`"polars>=1"`; wheels only); with `network` the code may speak to public addresses, if the settings allow
         it. A `kind="task"` is words for a model, which writes the code: `expect` says what it is to print ("a JSON list
-        of ..."), and without `execute` nothing is run. `policy` and `critical` say how to choose between offers.
+        of ..."), and without `execute` nothing is run. `inputs` are values by name, which the code finds as variables:
+        tables and arrays of pandas, polars, pyarrow and numpy, and Python's own; `get` names variables that come back:
+        `fetch_values` has them then. `policy` and `critical` say how to choose between offers.
         `max_cost` is the USD that all attempts together may cost, and `labels` are kept with them in the ledger.
         Without `cache` it is run, whatever was kept of an equal one; without `aside` it is not put aside, whatever
         `fallback` says, and a `bound` one is asked of nobody else. The Result has the `id`, where one is given (as
@@ -139,9 +146,10 @@ class Session:
         """
         how: dict[str, Any] = {"language": language, "container": container, "timeout": timeout, "mounts": mounts}
         how |= {"packages": packages, "network": network, "kind": kind, "expect": expect, "execute": execute}
-        # a file is read to know its content: not on the event loop
-        known = await asyncio.to_thread(attachments.read, files) if files else ()
-        execution = self.execution(code, model=model, files=known, **how)
+        how |= {"inputs": inputs, "get": get, "model": model, "files": files}
+        # a file is read to know its content, and a value is written out: not on the event loop
+        is_long = bool(files or inputs)
+        execution = await asyncio.to_thread(self.execution, code, **how) if is_long else self.execution(code, **how)
         if self.is_replay:
             return await self._replay(execution, emit or _ignore)
         if not allow_secrets:
@@ -176,6 +184,27 @@ class Session:
                 id=id,
             )
 
+    def dry_run(
+        self,
+        code: str | Execution,
+        *,
+        models: Iterable[str] = (),
+        max_cost: Decimal | float | None = None,
+        **how: Any,
+    ) -> DryRun:
+        """What `execute` would send, and what each offer that it may ask (or each of `models`) could cost.
+
+        Nothing is sent, and no key is needed.
+
+        Raises `InterpError` for what could not be sent.
+        """
+        self._check_open()
+        execution = self.execution(code, **{name: each for name, each in how.items() if name in asked.DEFAULTS})
+        asked_for = list(models) or [execution.model or self.settings.model]
+        names = [*asked_for, *(each for each in self.settings.fallback if each != BATCH)]
+        offers = [self._providers.meant(name) for name in dict.fromkeys(names)]
+        return self._bridge.call(dry_run(execution, offers, self._providers.place, _money(max_cost)))
+
     def batch(
         self,
         code: str | Execution,
@@ -202,7 +231,7 @@ class Session:
         terms = Terms(_money(max_cost), labels or {}, _policy(policy), critical, cache)
         offer = self._providers.offer(execution.model or self.settings.model)
         asked.check_can(execution, offer)
-        by_vendor = self._goes_to_its_vendor(offer)
+        by_vendor = self._goes_to_its_vendor(offer) and not (execution.inputs or execution.get)
         aside = batch.new_batch(execution, str(offer), terms, self.notebook, by_vendor=by_vendor)
         self._check_able(execution, offer, is_pinned=by_vendor)
         self._check_affordable(execution, _in_batches(offer) if by_vendor else offer, terms, is_pinned=by_vendor)
@@ -298,9 +327,8 @@ class Session:
         """
         from ipy_codeinterp import compare
 
-        files = how.get("files", ())
-        known = await asyncio.to_thread(attachments.read, files) if files else ()
-        execution = self.execution(code, **({**how, "files": known} if files else how))
+        is_long = bool(how.get("files") or how.get("inputs"))
+        execution = await asyncio.to_thread(self.execution, code, **how) if is_long else self.execution(code, **how)
         names = tuple(models)
         offers = {name: name if self.is_replay else str(self.offer(name)) for name in names}
         compare.check(names, offers, execution, repeat)
@@ -343,6 +371,37 @@ class Session:
         provider, slash, id = file.id.partition("/")
         async with self._client() as client:
             return await (client.transport.download(id, provider) if slash else client.transport.download(file.id))
+
+    def content(self, file: File) -> bytes:
+        """The same from synchronous code."""
+        self._check_open()
+        return self._bridge.call(self.fetch(file))
+
+    async def fetch_values(self, result: Result) -> dict[str, Any]:
+        """The values of the variables that `get` named, by name, from the files of `result`.
+
+        One that did not come back, or came as what is no value, has its error (`InterpError`) in its place.
+        """
+        named = {name: file for file in result.files if (name := exchange.name_of(file))}
+        return {name: await self._value(file) for name, file in named.items()}
+
+    def values(self, result: Result) -> dict[str, Any]:
+        """The same from synchronous code."""
+        self._check_open()
+        return self._bridge.call(self.fetch_values(result))
+
+    async def _value(self, file: File) -> Any:
+        folder, most = self.settings.data_dir, self.settings.value_limit << 20
+        try:
+            if (file.size or 0) > most:
+                raise exchange.lost(file.name, f"{exchange.amount(file.size or 0)} are more than value_limit allows")
+            data = await asyncio.to_thread(exchange.kept, folder, file.sha256)
+            if data is None:
+                data = await self.fetch(file)
+                await asyncio.to_thread(exchange.keep, folder, hashlib.sha256(data).hexdigest(), data)
+            return await asyncio.to_thread(exchange.value_of, file, data)
+        except InterpError as error:
+            return error
 
     def stats(self, *, since: timedelta | None = None, by: Iterable[str] = ()) -> list[stats.Stats]:
         """Figures of all calls in the ledger, also of other sessions: of all together, or a group each of `by`.
@@ -594,9 +653,9 @@ class Session:
         terms["max_cost"] = _money(terms.get("max_cost"))
 
         async def as_execution(code: str | Execution) -> Execution:
-            files = own.get("files", ())
-            known = await asyncio.to_thread(attachments.read, files) if files else ()
-            return self.execution(code, **{**own, "files": known})
+            if own.get("files") or own.get("inputs"):
+                return await asyncio.to_thread(self.execution, code, **own)
+            return self.execution(code, **own)
 
         async def keep(execution: Execution, result: Result) -> None:
             written = self._database.write(lambda connection: journal.insert(connection, execution, result))

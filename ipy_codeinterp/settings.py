@@ -22,6 +22,7 @@ from ipy_codeinterp.errors import InvalidInput
 
 PREFIX = "IPY_CODEINTERP_"
 MOST_DAYS = 36_500
+MOST_VALUE = 100  # megabytes: what a file of a run may have
 BATCH = "batch"  # as the last name of `fallback`: put it aside
 LOCAL = "@local"  # the only provider that a project's file may name
 
@@ -48,6 +49,8 @@ class Settings:
     mounts: tuple[Path, ...] = ()
     # whether cells may have a network: what is public, never this machine or private networks
     network: bool = False
+    # megabytes that the value of one variable may take on its way
+    value_limit: int = 100
     # how figures are shown: png, svg
     figure_format: str = "png"
     # dots per inch of figures; None leaves it to matplotlib
@@ -134,6 +137,9 @@ class Settings:
             raise InvalidInput(f"data_limit = {self.data_limit} is not a number of megabytes", hint="use at least 1")
         if not 0 <= self.cache_days <= MOST_DAYS:
             raise InvalidInput(f"cache_days = {self.cache_days} is not a number of days", hint=f"use 0 to {MOST_DAYS}")
+        if not 1 <= self.value_limit <= MOST_VALUE:
+            wrong = f"value_limit = {self.value_limit} is not a number of megabytes"
+            raise InvalidInput(wrong, hint=f"use 1 to {MOST_VALUE}")
         if BATCH in self.fallback[:-1]:
             raise InvalidInput(f"fallback names {BATCH} before others", hint="name it last: nobody is asked after it")
         if self.record and self.replay:
@@ -276,6 +282,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "cache_dir": lambda value: Path(value).expanduser(),
     "data_days": float,
     "data_limit": _whole,
+    "value_limit": _whole,
     "cache": _word,
     "cache_days": float,
     "record": _optional_path,

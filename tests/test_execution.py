@@ -28,6 +28,7 @@ ANOTHER: dict[str, Any] = {
     "mounts": ("/data",),
     "packages": ("polars>=1",),
     "network": True,
+    "get": ("out",),
     "figure_format": "svg",
     "figure_dpi": 200.0,
     "body": "print(2)",

@@ -53,6 +53,7 @@ class Run:
     attempt_id: str = ""  # of the attempt that is being made; the provider is told it
     container_id: str | None = None  # the provider's name for it
     files: tuple[File, ...] = ()  # as the provider has them
+    inputs: tuple[File, ...] = ()  # the same, of variables' values
     rounds: tuple[Round, ...] = ()  # those before this one
     carried: int = 0  # tokens that they take
     parts: tuple[Text | Step, ...] = ()  # of those that are over

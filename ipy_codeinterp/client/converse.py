@@ -83,7 +83,8 @@ class Converse:
         if name and run.container_id is None and (others := self._ids.holders(name)):
             words = f"container {name!r} is new at {run.offer.provider}: that of {' and '.join(others)} is another one"
             await run.emit(Notice(words))
-        run.files = await self._given(run, ids)
+        run.files = await self._given(run, ids, run.execution.files)
+        run.inputs = await self._given(run, ids, run.execution.inputs)
         run.rounds, run.parts, run.carried = (), (), 0
         try:
             return await self._rounds(run, handler)
@@ -127,9 +128,8 @@ class Converse:
         fetched = (known.transfer or 0.0) + time.monotonic() - began
         return replace(whole, timings=replace(known, transfer=fetched))
 
-    async def _given(self, run: Run, ids: Ids) -> tuple[File, ...]:
+    async def _given(self, run: Run, ids: Ids, files: tuple[File, ...]) -> tuple[File, ...]:
         """The files with the ids that the provider has for them; without, where they travel inside the request."""
-        files = run.execution.files
         if not files or not await self._transport.takes_files(run.offer.provider):
             return tuple(replace(file, id=None) for file in files)
         found = []
@@ -177,6 +177,8 @@ class _Tools:
             container=self._place(),
             timeout=asked.timeout,
             files=asked.files,
+            inputs=asked.inputs,
+            get=asked.get,
             figure_format=asked.figure_format,
             figure_dpi=asked.figure_dpi,
         )
@@ -233,7 +235,7 @@ def _remember(run: Run, ids: Ids, name: str | None) -> None:
 
 def _is_of_an_id(run: Run, error: Rejected) -> bool:
     """Whether it is an id that the provider does not know any more; some say so in the words of a wrong request."""
-    if run.container_id is None and not any(file.id for file in run.files):
+    if run.container_id is None and not any(file.id for file in (*run.files, *run.inputs)):
         return False
     said = f"{error.param or ''} {error}".lower()
     return error.status == 404 or ("container" in said and any(word in said for word in GONE))

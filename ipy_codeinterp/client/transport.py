@@ -17,7 +17,7 @@ import aiohttp
 from ipy_codeinterp.catalog import LOCAL
 from ipy_codeinterp.client.chain import Run
 from ipy_codeinterp.client.http import Endpoint, Heard, Http, content, not_json, parsed
-from ipy_codeinterp.dialects import lifting, sse
+from ipy_codeinterp.dialects import completions, lifting, sse
 from ipy_codeinterp.dialects.dialect import END_EVENT, Ask, Decoder, Dialect, Reply
 from ipy_codeinterp.errors import BadAttachment, BadReply, NotAllowed, ProviderError
 from ipy_codeinterp.execution import Event, File, Phase, Result, Step, Timings, Usage
@@ -63,7 +63,8 @@ class Transport:
         endpoint = await self._connect(run.offer.provider)
         await run.emit(Phase("asked"))
         sent = time.monotonic()
-        dialect, ask = endpoint.dialect, await _ask(run, endpoint)
+        dialect = endpoint.dialect
+        ask = await ask_of(run, dialect, ours=endpoint.ours)
         body = io.BytesIO(json.dumps(dialect.encode_request(ask)).encode())  # sent in pieces: a cell may be large
 
         def heard(head: Heard) -> None:
@@ -131,8 +132,14 @@ class Transport:
             pass
 
 
-async def _ask(run: Run, endpoint: Endpoint) -> Ask:
-    most = endpoint.dialect.MOST_INLINE
+async def ask_of(run: Run, dialect: Dialect, *, ours: bool) -> Ask:
+    """What is asked of a provider in this round; our own gateway (`ours`) is told more than others."""
+    if (run.execution.inputs or run.execution.get) and not (ours or _runs_here(run, dialect)):
+        raise NotAllowed(
+            f"values of variables are not sent to {run.offer.provider}",
+            hint="attach a file, or use a model whose code runs on this machine (--model local)",
+        )
+    most = dialect.MOST_INLINE
     contents = await asyncio.to_thread(_contents, run.files, most) if most and run.files else {}
     return Ask(
         run.execution,
@@ -143,9 +150,14 @@ async def _ask(run: Run, endpoint: Endpoint) -> Ask:
         rounds=run.rounds,
         tool=run.offer.tool,
         memory=None if run.offer.is_local else run.offer.memory,
-        extension=_extension(run) if endpoint.ours else None,
+        extension=_extension(run) if ours else None,
         contents=contents,
     )
+
+
+def _runs_here(run: Run, dialect: Dialect) -> bool:
+    """Whether the model only writes the code, or passes it on, and it runs in the sandbox on this machine."""
+    return dialect.UPLOADS is None and not dialect.MOST_INLINE and run.offer.tool != completions.PASSTHROUGH
 
 
 def _extension(run: Run) -> dict[str, Any]:
@@ -159,6 +171,8 @@ def _extension(run: Run) -> dict[str, Any]:
         "network": asked.network,
         "figures": {"format": asked.figure_format, "dpi": asked.figure_dpi},
         "keep": asked.container is not None,
+        "inputs": [file.id for file in run.inputs],
+        "get": list(asked.get),
     }
 
 

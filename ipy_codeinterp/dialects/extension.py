@@ -36,6 +36,8 @@ class Wanted:
     packages: tuple[str, ...] = ()
     network: bool = False
     keep: bool = True
+    inputs: tuple[str, ...] = ()  # ids of files that hold values of variables
+    get: tuple[str, ...] = ()  # names of variables
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ def decode(said: object) -> Wanted:
         packages=_strings(field.get("packages"), "packages"),
         network=_truth(field.get("network"), "network"),
         keep=field.get("keep") is not False,
+        inputs=_strings(field.get("inputs"), "inputs"),
+        get=_strings(field.get("get"), "get"),
     )
 
 

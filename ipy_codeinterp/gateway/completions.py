@@ -72,7 +72,8 @@ async def _run(request: web.Request, envelope: serving.Envelope) -> web.StreamRe
     code = await running.code_in(asked.text, asked.wanted.language)
     sandbox = await request.app[SANDBOX].ready()
     extras = running.extras_of(sandbox, asked.wanted, code.language)
-    job = running.job_of(code, asked.wanted, profile)
+    values = await running.values_of(request.app[FILES], asked.wanted)
+    job = running.job_of(code, asked.wanted, profile, values=values)
     headers = {**running.HEADERS, **tokens.headers()}
     async with place(sandbox.pool, None, code.language, job.memory, extras, keep=False) as where:
         passage = Passage(where, job, request.app[FILES], sandbox.pool)

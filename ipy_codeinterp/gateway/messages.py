@@ -36,7 +36,7 @@ async def answer(request: web.Request) -> web.StreamResponse:
     code = await running.code_in(asked.text, asked.language)
     files = [request.app[FILES].find(id) for id in asked.file_ids]
     inputs = await asyncio.to_thread(running.inputs_of, files) if files else ()
-    job = running.job_of(code, asked, profile, inputs)
+    job = running.job_of(code, asked, profile, inputs, await running.values_of(request.app[FILES], asked))
     sandbox = await request.app[SANDBOX].ready()
     extras = running.extras_of(sandbox, asked, code.language)
     async with place(sandbox.pool, asked.container, code.language, job.memory, extras, keep=asked.keep) as where:

@@ -54,9 +54,9 @@ async def answer(request: web.Request) -> web.StreamResponse:
     with _in_container(request, asked, earlier, sandbox.pool) as container:
         most = min(profile.memory, container.room.memory or profile.memory)
         async with container.turn:  # two that come first at the same time must not both make it
-            job = running.job_of(
-                code, asked.wanted, replace(profile, memory=most), await _inputs(request, asked, container)
-            )
+            inputs = await _inputs(request, asked, container)
+            values = await running.values_of(request.app[FILES], asked.wanted)
+            job = running.job_of(code, asked.wanted, replace(profile, memory=most), inputs, values)
             known, keep = container.id if container.begun else None, asked.wanted.keep
             made = place(sandbox.pool, known, code.language, job.memory, extras, keep=keep, new_id=container.id)
             async with made as where:

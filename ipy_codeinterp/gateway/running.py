@@ -15,7 +15,7 @@ from aiohttp import web
 from ipy_codeinterp import catalog, languages
 from ipy_codeinterp.dialects import prompt
 from ipy_codeinterp.errors import Rejected
-from ipy_codeinterp.gateway.files import Kept
+from ipy_codeinterp.gateway.files import Files, Kept
 from ipy_codeinterp.gateway.runs import NotCode
 from ipy_codeinterp.gateway.sandbox import Ready
 from ipy_codeinterp.sandbox import packages
@@ -44,6 +44,10 @@ class Wanted(Protocol):
     def packages(self) -> tuple[str, ...]: ...
     @property
     def network(self) -> bool: ...
+    @property
+    def inputs(self) -> tuple[str, ...]: ...
+    @property
+    def get(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +99,22 @@ def inputs_of(files: Iterable[Kept]) -> tuple[Input, ...]:
     return tuple(Input(file.name, file.read()) for file in kept)
 
 
-def job_of(code: Code, wanted: Wanted, profile: catalog.Profile, inputs: tuple[Input, ...] = ()) -> Job:
-    """The run, within the limits of the profile."""
+async def values_of(files: Files, wanted: Wanted) -> tuple[Input, ...]:
+    """The values of variables that go along, read."""
+    kept = [files.find(id) for id in wanted.inputs]
+    return await asyncio.to_thread(inputs_of, kept) if kept else ()
+
+
+def job_of(
+    code: Code,
+    wanted: Wanted,
+    profile: catalog.Profile,
+    inputs: tuple[Input, ...] = (),
+    values: tuple[Input, ...] = (),
+) -> Job:
+    """The run, within the limits of the profile. Raises `Rejected` where its language has no variables to fill."""
+    if (values or wanted.get) and not languages.find(code.language).has_values:
+        raise Rejected(f"{code.language} takes no values of variables", hint="attach a file", param="language")
     return Job(
         code.text,
         inputs=inputs,
@@ -105,6 +123,8 @@ def job_of(code: Code, wanted: Wanted, profile: catalog.Profile, inputs: tuple[I
         must_parse=code.must_parse,
         figure_format=wanted.figure_format,
         figure_dpi=wanted.figure_dpi,
+        values=values,
+        get=wanted.get,
     )
 
 

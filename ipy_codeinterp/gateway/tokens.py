@@ -23,7 +23,12 @@ async def count(text: str) -> int:
 
 def headers() -> dict[str, str]:
     """The header that names what counted."""
-    return {COUNTED_BY: ENCODING if _is_installed() else BY_CHARACTERS}
+    return {COUNTED_BY: counted_by()}
+
+
+def counted_by() -> str:
+    """What counts here."""
+    return ENCODING if _is_installed() else BY_CHARACTERS
 
 
 def _count(text: str) -> int:

@@ -22,7 +22,7 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         {"metavar": "NAME", "help": "which interpreter runs the cell: local, claude, gpt; several with commas compare"},
     ),
     (("--repeat",), {"metavar": "N", "help": "run it N times and say how often, how fast and how alike"}),
-    (("-l", "--language"), {"metavar": "NAME", "default": "python", "help": f"language: {', '.join(LANGUAGES)}"}),
+    (("-l", "--language"), {"metavar": "NAME", "help": f"language: {', '.join(LANGUAGES)}"}),
     (("-t", "--timeout"), {"metavar": "S", "help": "seconds the code may run"}),
     (("--container",), {"metavar": "NAME", "help": "keep variables in this container between cells"}),
     (("-o", "--out"), {"metavar": "NAME", "help": "put the Result into this variable"}),
@@ -34,6 +34,32 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
             "default": [],
             "help": "lay a file into the working directory, by its name (may be given several times)",
         },
+    ),
+    (
+        ("--in",),
+        {
+            "metavar": "NAMES",
+            "action": "append",
+            "default": [],
+            "dest": "inputs",
+            "help": "send these variables along, with commas between: the code finds them under their names",
+        },
+    ),
+    (
+        ("--get",),
+        {
+            "metavar": "NAMES",
+            "action": "append",
+            "default": [],
+            "help": "bring these variables of the code back into the notebook, with commas between",
+        },
+    ),
+    (("--from",), {"metavar": "PATH", "dest": "source", "help": "take the code from a file: %%interp --from PATH"}),
+    (("--save",), {"metavar": "DIR", "help": "write the files and figures that the run leaves into this folder"}),
+    (("--force",), {"action": "store_true", "help": "write over what is there; with --save"}),
+    (
+        ("--dry-run",),
+        {"action": "store_true", "help": "show what would be sent and what it may cost, and send nothing"},
     ),
     (
         ("--mount",),
@@ -142,9 +168,15 @@ def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
     except UsageError as error:
         raise BadUsage(f"{error} ({_advice(words)})") from None
     options.timeout = _seconds(options.timeout)
+    options.inputs, options.get = _names("in", options.inputs), _names("get", options.get)
     options.label = dict(_label(said) for said in options.label)
     options.rows = _rows(options.rows)
     options.repeat = _repeat(options.repeat)
+    if options.force and options.save is None:
+        raise BadUsage("--force: it goes with --save DIR")
+    for name, other in ((name, other) for name in OF_ONE_RUN for other in ("batch", "chunks", "bg")):
+        if getattr(options, name) and getattr(options, other):
+            raise BadUsage(f"--{name.replace('_', '-')}: it does not go with --{other}")
     for name in ("rows", "checkpoint"):
         if getattr(options, name) is not None and options.chunks is None:
             raise BadUsage(f"--{name}: it goes with --chunks PATH")
@@ -166,7 +198,8 @@ def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
     return options
 
 
-ALONE = ("chunks", "batch", "bg", "container")  # flags of a cell that one offer runs once
+OF_ONE_RUN = ("get", "save", "dry_run")  # flags that need its end, or are in place of it
+ALONE = ("chunks", "batch", "bg", "container", "get", "save")  # flags of a cell that one offer runs once
 
 
 def models(options: argparse.Namespace) -> list[str]:
@@ -250,6 +283,15 @@ def _label(said: str) -> tuple[str, str]:
     if not name or not equals:
         raise BadUsage(f"--label {said}: write NAME=VALUE")
     return name, value
+
+
+def _names(flag: str, said: list[str]) -> list[str]:
+    """Each name once, as they come."""
+    names = [name.strip() for each in said for name in each.split(",")]
+    for name in names:
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise BadUsage(f"--{flag} {','.join(said)}: {name or 'nothing'} is not a variable's name")
+    return list(dict.fromkeys(names))
 
 
 def _rows(said: str | None) -> int | None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ipy_codeinterp import consent, languages, registry
-from ipy_codeinterp.errors import CodeError, InterpError
+from ipy_codeinterp import consent, languages, registry, saving
+from ipy_codeinterp.errors import CodeError, InterpError, NotSaved
 from ipy_codeinterp.execution import Event, Execution, Result
 from ipy_codeinterp.mime import safe_text
+from ipy_codeinterp.notebook import data, source
 from ipy_codeinterp.notebook.arguments import BadUsage, is_comparison, models
 from ipy_codeinterp.notebook.desk import Desk
 from ipy_codeinterp.notebook.endings import LEFT, STOPPED, failure, interrupted, is_second, remarks
@@ -26,8 +28,12 @@ T = TypeVar("T")
 
 def run(desk: Desk, options: argparse.Namespace, body: str) -> None:
     """Run the cell in the way that its flags ask for. Raises what it fails with, unless they say otherwise."""
-    execution = asked(desk, options, body)
-    outcome, error = _way(options)(desk, execution, options)
+    inputs = data.given(desk, options.inputs)
+    execution = asked(desk, options, body, inputs)
+    if options.dry_run:
+        desk.say(str(desk.session.dry_run(execution, models=models(options), max_cost=options.max_cost)))
+        return
+    outcome, error = _way(options, inputs)(desk, execution, options)
     if options.out:
         desk.shell.user_ns[options.out] = outcome
     if error is None:
@@ -37,29 +43,29 @@ def run(desk: Desk, options: argparse.Namespace, body: str) -> None:
     desk.shell.showtraceback((type(error), error, None))
 
 
-def _way(options: argparse.Namespace) -> Callable[..., tuple[Any, InterpError | None]]:
+def _way(options: argparse.Namespace, inputs: Mapping[str, Any]) -> Callable[..., tuple[Any, InterpError | None]]:
     """How its flags want it to be run."""
     if is_comparison(options):
         return _compared
     if options.bg:
         return _behind
-    return _aside if options.batch else _over_chunks if options.chunks else _once
+    return _aside if options.batch else _over_chunks if options.chunks else partial(_once, inputs=inputs)
 
 
-def asked(desk: Desk, options: argparse.Namespace, body: str) -> Execution:
+def asked(desk: Desk, options: argparse.Namespace, body: str, inputs: Mapping[str, Any]) -> Execution:
     """What the cell asks for. Raises `BadUsage` for a name on its line that nobody knows."""
     known = consent.bare_names()
     named = models(options)
     for model in named:
         if "@" not in model and model not in known:
             raise BadUsage(f"unknown model {model!r}: {registry.suggestion(model, known)}")
-    if options.language not in languages.names():
-        nearest = registry.suggestion(options.language, languages.names())
-        raise BadUsage(f"unknown language {options.language!r}: {nearest}")
+    language = source.language(options)
+    if language not in languages.names():
+        raise BadUsage(f"unknown language {language!r}: {registry.suggestion(language, languages.names())}")
     return desk.session.execution(
         body,
         model=named[0] if named else None,
-        language=options.language,
+        language=language,
         container=options.container,
         timeout=options.timeout,
         files=options.attach,
@@ -69,6 +75,8 @@ def asked(desk: Desk, options: argparse.Namespace, body: str) -> Execution:
         kind="task" if options.ask else "code",
         expect=options.expect,
         execute=not options.no_execute,
+        inputs=inputs,
+        get=options.get,
     )
 
 
@@ -109,12 +117,28 @@ def _terms(options: argparse.Namespace) -> dict[str, Any]:
     return terms | {"policy": options.policy, "critical": options.critical}
 
 
-def _once(desk: Desk, execution: Execution, options: argparse.Namespace) -> tuple[Result, CodeError | None]:
+def _once(
+    desk: Desk, execution: Execution, options: argparse.Namespace, inputs: Mapping[str, Any]
+) -> tuple[Result, InterpError | None]:
+    folder = saving.opened(Path(options.save).expanduser()) if options.save else None
     result = shown(desk, execution, desk.session.run, allow_secrets=options.allow_secrets, **_terms(options))
     desk.foot(execution, result)
     for remark in remarks(execution, result):
         desk.remark(remark)
-    return result, failure(result, desk.surroundings(execution, result))
+    failed = failure(result, desk.surroundings(execution, result))
+    lost = data.brought(desk, execution, result, inputs)
+    unsaved = _saved(desk, result, folder, options) if folder else None
+    return result, failed or lost or unsaved
+
+
+def _saved(desk: Desk, result: Result, folder: Path, options: argparse.Namespace) -> NotSaved | None:
+    """Say what was written; what was not is the cell's error, and has cost the run nothing."""
+    saved = saving.save(result, desk.session.content, folder, force=options.force)
+    desk.say(f"saved in {options.save}: {saved}")
+    if not saved.failed:
+        return None
+    said = f"not saved in {options.save}: {saving.in_words(saved.failed)}"
+    return NotSaved(said, hint="the run itself is kept: --out has its Result")
 
 
 def _compared(desk: Desk, execution: Execution, options: argparse.Namespace) -> tuple[Comparison, InterpError | None]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.interactiveshell import InteractiveShell
 
+from ipy_codeinterp import exchange
 from ipy_codeinterp.execution import Execution, Partial, Result
 from ipy_codeinterp.notebook import footer, nest
 from ipy_codeinterp.notebook.configured import Configured
@@ -105,7 +106,8 @@ class Desk:
 
     def ended(self, execution: Execution) -> None:
         """A cell has been run, however that went."""
-        self.past.append(Past.of(execution.body, execution.container))
+        sent = tuple(name for file in execution.inputs if (name := exchange.name_of(file)))
+        self.past.append(Past.of(execution.body, execution.container, sent))
         if self._panel:
             self._panel.refresh()
 

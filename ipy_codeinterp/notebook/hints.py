@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ipy_codeinterp import catalog
+from ipy_codeinterp import catalog, exchange
 from ipy_codeinterp.execution import Error, Limit
 
 INSIDE = "/tmp/input/"  # where attached files lie
@@ -25,14 +25,19 @@ MOST_CODE = 200_000  # characters of an earlier cell that are kept and searched
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """An earlier cell: its code (as much as is searched) and the container it ran in."""
+    """An earlier cell: its code (as much as is searched), the container it ran in, and the names it was sent."""
 
     code: str
     container: str | None
+    sent: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, code: str, container: str | None) -> Past:
-        return cls(code[:MOST_CODE], container)
+    def of(cls, code: str, container: str | None, sent: tuple[str, ...] = ()) -> Past:
+        return cls(code[:MOST_CODE], container, sent)
+
+    def makes(self, name: str) -> bool:
+        """Whether it looks as if the variable were its own."""
+        return name not in self.sent and _defines(self.code, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +137,19 @@ def _is_importable_here(name: str) -> bool:
         return False
 
 
+# How each language says that there is no variable of a name.
+UNDEFINED = (
+    ("NameError", re.compile(r"name '([^\W\d]\w{0,100})' is not defined")),
+    ("ReferenceError", re.compile(r"([^\W\d]\w{0,100}) is not defined")),
+    ("Error", re.compile(r"object '([^\W\d]\w{0,100})' not found")),
+)
+
+
 def _missing_name(error: Error, around: Surroundings) -> str | None:
-    found = re.match(r"name '([^\W\d]\w{0,100})' is not defined", error.evalue)
-    if error.ename != "NameError" or not found:
+    name = _undefined(error)
+    if name is None:
         return None
-    name = found[1]
-    earlier = next((past for past in reversed(around.past) if _defines(past.code, name)), None)
+    earlier = next((past for past in reversed(around.past) if past.makes(name)), None)
     if earlier is None:
         return _lives_here(name, around.namespace)
     if earlier.container and around.container == earlier.container:
@@ -145,6 +157,11 @@ def _missing_name(error: Error, around: Surroundings) -> str | None:
         return f"container {around.container!r} is new (a restart ends containers): {again}" if around.is_new else None
     where = earlier.container or "NAME on both"
     return f"{name} is from an earlier %%interp cell; each starts fresh: keep variables with --container {where}"
+
+
+def _undefined(error: Error) -> str | None:
+    found = (said.match(error.evalue) for kind, said in UNDEFINED if kind == error.ename)
+    return next((match[1] for match in found if match), None)
 
 
 def _lives_here(name: str, namespace: Mapping[str, Any]) -> str | None:
@@ -156,7 +173,9 @@ def _lives_here(name: str, namespace: Mapping[str, Any]) -> str | None:
         return f"{name} is imported in the notebook, not in the sandbox: import {value.__name__}{as_name}"
     if callable(value) and getattr(value, "__module__", None) == "__main__":
         return f"{name} is defined in the notebook, not in the sandbox: define it in a %%interp cell"
-    return f"{name} lives in the notebook, not in the sandbox: save it to a file and --attach that"
+    if exchange.may_travel(value):
+        return f"{name} lives in the notebook, not in the sandbox: --in {name}"
+    return f"{name} lives in the notebook, not in the sandbox, and cannot be sent: save it to a file and --attach that"
 
 
 def _defines(code: str, name: str) -> bool:

@@ -15,7 +15,7 @@ from ipy_codeinterp import consent, registry, settings
 from ipy_codeinterp.errors import InterpError, InvalidInput
 from ipy_codeinterp.execution import Result
 from ipy_codeinterp.notebook import cell as cells
-from ipy_codeinterp.notebook import detail, misplaced, own_verbs
+from ipy_codeinterp.notebook import detail, misplaced, own_verbs, source
 from ipy_codeinterp.notebook.arguments import parse, with_arguments
 from ipy_codeinterp.notebook.completion import Completion
 from ipy_codeinterp.notebook.configured import Configured
@@ -144,11 +144,11 @@ class InterpMagics(Magics):
         """
         begun, options = datetime.now(UTC), None
         try:
-            if cell is None:
+            if cell is None and not line.lstrip().startswith("-"):
                 own_verbs.perform(self._desk, line)
             else:
                 options = parse(_parser(), line)
-                cells.run(self._desk, options, cell)
+                cells.run(self._desk, options, source.body(options, cell))
         except (InterpError, UsageError) as error:
             detail.without_secrets(error)
             if options and options.debug and isinstance(error, InterpError):

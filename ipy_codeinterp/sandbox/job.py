@@ -12,7 +12,7 @@ from ipy_codeinterp.sandbox.frames import Begun
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A file to lay into the working folder before the code runs."""
+    """A file to lay into the working folder before the code runs, or one that holds a variable's value."""
 
     name: str
     data: bytes = field(repr=False)
@@ -46,7 +46,10 @@ NOTHING_MORE = Extras()
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is to be run. `timeout` in seconds, `memory` in bytes; `must_parse` refuses text that is not code."""
+    """What is to be run. `timeout` in seconds, `memory` in bytes; `must_parse` refuses text that is not code.
+
+    `values` are there as variables before it begins, those that `get` names come back among the files when it is ok.
+    """
 
     code: str = field(repr=False)
     inputs: tuple[Input, ...] = ()
@@ -55,6 +58,8 @@ class Job:
     must_parse: bool = False
     figure_format: str = "png"
     figure_dpi: float | None = None
+    values: tuple[Input, ...] = ()
+    get: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,8 @@ def common_variables(environment: Environment) -> dict[str, str]:
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), THREADS)
     user = {"PYTHONUSERBASE": str(environment.user_base)} if environment.user_base else {}
     fixed = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}  # forks would share a random one anyway
-    return {"PATH": path, "LANG": "C.UTF-8", "MPLBACKEND": INLINE, **fixed, **threads, **user}
+    pool = {"ARROW_DEFAULT_MEMORY_POOL": "system"}  # Arrow's own would reserve all that the memory limit allows
+    return {"PATH": path, "LANG": "C.UTF-8", "MPLBACKEND": INLINE, **fixed, **threads, **pool, **user}
 
 
 def set_variables(variables: dict[str, str]) -> list[str]:

@@ -137,15 +137,17 @@ class Run:
             pipe.read_now()  # what arrived between runs belongs to nobody
         with contextlib.suppress(OSError):  # a child that died is noticed by its silence
             for item in job.inputs:
-                await self._send_file(item)
+                await self._send_file("file", item)
+            for item in job.values:
+                await self._send_file("value", item)
             head = {"type": "run", "run": self._number, "parse": job.must_parse, "memory": job.memory}
-            head |= {"figure_format": job.figure_format, "figure_dpi": job.figure_dpi}
+            head |= {"figure_format": job.figure_format, "figure_dpi": job.figure_dpi, "get": list(job.get)}
             await self._child.send(head, job.code.encode("utf-8", "surrogatepass"))
 
-    async def _send_file(self, item: Input) -> None:
+    async def _send_file(self, kind: str, item: Input) -> None:
         for start in range(0, max(len(item.data), 1), frames.MOST_PIECE):
             piece = item.data[start : start + frames.MOST_PIECE]
-            await self._child.send({"type": "file", "name": item.name, "append": start > 0}, piece)
+            await self._child.send({"type": kind, "name": item.name, "append": start > 0}, piece)
 
     # --- out ---
 

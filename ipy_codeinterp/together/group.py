@@ -19,6 +19,7 @@ STOPPED = ("limit", "crashed")
 def may_join(execution: Execution) -> bool:
     """Whether a cell may run beside others: Python that starts from nothing but what its fields name."""
     is_alone = execution.after is not None or execution.kind != "code" or execution.language != "python"
+    is_alone = is_alone or bool(execution.inputs or execution.get)  # a name is one cell's own
     return execution.repeatable and not is_alone
 
 

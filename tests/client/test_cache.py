@@ -31,6 +31,8 @@ LOCAL = catalog.find("claude")
 PRICED = replace(LOCAL, price=Price(Decimal(3), Decimal(15), "a list", date(2026, 1, 1)))
 FIGURE = Display({"image/png": "aGk=", "text/plain": "<Figure>"})
 
+NAMELESS = File("a.value.json", path=Path(__file__))  # nobody has looked into it
+
 # Every field of an Execution is in one of these: with a change of it there is another answer, or the same one.
 IN_KEY: dict[str, Any] = {
     "body": "print(2)",
@@ -49,6 +51,7 @@ IN_KEY: dict[str, Any] = {
     "network": True,
     "expect": "a JSON list of primes",
     "execute": False,
+    "get": ("out",),
 }
 NOT_IN_KEY: dict[str, Any] = {}
 FILE_IN_KEY = {"name": "b.csv", "sha256": "11", "size": 2}
@@ -146,7 +149,7 @@ def test_hit_of_another_day(tmp_path: Path) -> None:
         pytest.param(Execution("x", after="run_1"), PRICED, {}, id="goes on from another"),
         pytest.param(Execution("x", network=True), PRICED, {}, id="sees the network"),
         pytest.param(Execution("x", mounts=("/data",)), PRICED, {}, id="sees a folder"),
-        pytest.param(Execution("x", inputs=(File("a"),)), PRICED, {}, id="a file of unknown content"),
+        pytest.param(Execution("x", inputs=(NAMELESS,)), PRICED, {}, id="a file of unknown content"),
         pytest.param(Execution("x"), LOCAL, {}, id="free"),
         pytest.param(Execution("x"), PRICED, {"use_cache": False}, id="run anew"),
     ],

@@ -24,7 +24,7 @@ def test_nothing_said() -> None:
     assert vars(parsed("")) == {
         "model": None,
         "repeat": None,
-        "language": "python",
+        "language": None,
         "timeout": None,
         "container": None,
         "out": None,
@@ -48,6 +48,12 @@ def test_nothing_said() -> None:
         "no_raise_error": False,
         "allow_secrets": False,
         "debug": False,
+        "inputs": [],
+        "get": [],
+        "source": None,
+        "save": None,
+        "force": False,
+        "dry_run": False,
     }
 
 
@@ -66,6 +72,11 @@ def test_nothing_said() -> None:
         ("--attach my_file.csv", "attach", ["my_file.csv"]),
         ("--attach={x}$HOME", "attach", ["{x}$HOME"]),
         ("--network", "network", True),
+        ("--in df,params --in 'x, df'", "inputs", ["df", "params", "x"]),
+        ("--get größe", "get", ["größe"]),
+        ("--from 'my code.py'", "source", "my code.py"),
+        ("--save out --force", "force", True),
+        ("--dry_run", "dry_run", True),
         ("--chunks 'my data.csv'", "chunks", "my data.csv"),
         ("--chunks a --rows 10_000", "rows", 10_000),
         ("--chunks a --rows 10,000 --checkpoint kept", "checkpoint", "kept"),
@@ -108,6 +119,13 @@ def test_lines_do_not_mix() -> None:
         ("--batch --chunks a.csv", "--batch: it does not go with --chunks"),
         *[(f"--out {name}", "not a variable's name") for name in ("1a", "a.b", "a-b", "class", "None")],
         ("--out ''", "not a variable's name"),
+        *[(f"--in {names}", "not a variable's name") for names in ("a,", "a.b", "df[0]", "class", "''")],
+        ("--get a-b", "--get a-b: a-b is not a variable's name"),
+        ("--force", "--force: it goes with --save"),
+        *[(f"--batch {flag}", "does not go with --batch") for flag in ("--get x", "--save x", "--dry-run")],
+        ("--bg --get x", "--get: it does not go with --bg"),
+        ("--repeat 3 --save x", "--save: it does not go with --repeat, or several models"),
+        ("--chunks a.csv --get x", "--get: it does not go with --chunks"),
     ],
 )
 def test_mistake(line: str, words: str) -> None:

@@ -68,10 +68,21 @@ def test_module(tmp_path: Path, name: str, hint: str) -> None:
 
 
 def test_name_of_the_notebook(tmp_path: Path) -> None:
-    """A variable of the notebook is said to live there."""
-    (found,) = hints(name_error("df"), None, around(tmp_path))
+    """A variable of the notebook is told the flag that sends it, if it can be sent, in each language's words."""
+    (sent,) = hints(name_error("df"), None, around(tmp_path))
+    (unfit,) = hints(name_error("f"), None, around(tmp_path, namespace={"f": object()}))
 
-    assert found == "df lives in the notebook, not in the sandbox: save it to a file and --attach that"
+    assert sent == "df lives in the notebook, not in the sandbox: --in df"
+    assert unfit.startswith("f lives in the notebook, not in the sandbox, and cannot be sent: save it to a file")
+    for name, said in (("Error", "object 'df' not found"), ("ReferenceError", "df is not defined")):
+        assert hints(Error(name, said), None, around(tmp_path)) == [sent]
+
+
+def test_name_that_was_sent(tmp_path: Path) -> None:
+    """A cell that was sent a variable, and used it, did not make it."""
+    used = Past.of("out = df.assign(c=1)\ndf = df + 1", None, ("df",))
+
+    assert hints(name_error("df"), None, around(tmp_path, used))[0].endswith("--in df")
 
 
 @pytest.mark.parametrize(

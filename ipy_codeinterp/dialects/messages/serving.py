@@ -42,6 +42,8 @@ class Asked:
     packages: tuple[str, ...]
     network: bool
     keep: bool
+    inputs: tuple[str, ...] = ()
+    get: tuple[str, ...] = ()
 
 
 def decode_request(body: object) -> Asked:
@@ -77,6 +79,8 @@ def decode_request(body: object) -> Asked:
         packages=wanted.packages,
         network=wanted.network,
         keep=wanted.keep,
+        inputs=wanted.inputs,
+        get=wanted.get,
     )
 
 

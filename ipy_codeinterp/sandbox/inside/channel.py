@@ -2,7 +2,8 @@
 
 A frame is two big-endian uint32 (lengths of the head and of the body), the head as JSON, and the body as raw bytes.
 
-    host -> runner   file {name, append} + bytes · run {run, parse, memory, figure_format, figure_dpi} + code
+    host -> runner   file {name, append} + bytes · value {name, append} + bytes
+                     run {run, parse, memory, figure_format, figure_dpi, get} + code
     runner -> host   ready · begin {run} · refused {run} · stream {run, name} + text
                      display {run, kind, parts, metadata, display_id} + bundle · update · clear {run, wait}
                      error {run, ename, evalue, traceback} · file {run, name, more} + bytes

@@ -15,6 +15,7 @@ import { Writable } from "node:stream";
 import { setImmediate } from "node:timers";
 import { inspect, types } from "node:util";
 import vm from "node:vm";
+import { packed, unpacked } from "./values.mjs";
 
 const [IN, OUT] = process.argv.slice(2).map(Number);
 const FOLDER = process.cwd();
@@ -29,6 +30,7 @@ const MOST_BODY = 64 << 20;
 const MOST_JSON = 1 << 20;
 const MOST_DEPTH = 90; // of JSON, counting an object twice
 const MOST_MESSAGE = 1 << 15; // characters
+const MOST_WHY = 500;
 const MOST_TRACEBACK = 1 << 17;
 const INTERRUPTED = 130; // the exit status of a program that SIGINT ended
 const EMPTY = Buffer.alloc(0);
@@ -489,6 +491,59 @@ function read(file) {
   return piece.subarray(0, fs.readSync(file, piece));
 }
 
+// --- variables ---
+
+const arrived = new Map(); // of values that were sent, by the name of their file
+
+function takeValue({ name, append }, bytes) {
+  arrived.set(name, append ? [...arrived.get(name), bytes] : [bytes]);
+}
+
+/** Give what was sent its names; what came is forgotten then. */
+function bindValues() {
+  const sent = [...arrived];
+  arrived.clear();
+  for (const [file, parts] of sent) {
+    const name = file.replace(/\.value\.[a-z]+$/, "");
+    try {
+      globalThis[name] = unpacked(Buffer.concat(parts));
+    } catch (error) {
+      throw new Error(`${name} was sent, but cannot be made here: ${error.message}`);
+    }
+  }
+}
+
+function sendValue(run, name) {
+  const bytes = packedValue(name);
+  for (let start = 0; start < bytes.length; start += PIECE) {
+    const more = start + PIECE < bytes.length;
+    send("file", { run, name: `${name}.value.json`, more }, bytes.subarray(start, start + PIECE));
+  }
+}
+
+function packedValue(name) {
+  try {
+    const value = valueOf(name);
+    if (value === undefined) return nothing(`the code left no variable ${name}`);
+    const bytes = packed(value);
+    return bytes.length > MOST_FILE ? nothing("it takes more than a file of a run may have") : bytes;
+  } catch (error) {
+    return nothing(String(error?.message ?? error));
+  }
+}
+
+/** Also of a `let` or a `const`: those are no properties of the global object, but scripts see them. */
+function valueOf(name) {
+  let answer;
+  const expression = `typeof ${name} === "undefined" ? undefined : ${name}`;
+  session.post("Runtime.evaluate", { expression, silent: true }, (_, found) => (answer = found));
+  return answer?.result && !answer.exceptionDetails ? fetched(answer.result) : undefined;
+}
+
+function nothing(why) {
+  return Buffer.from(JSON.stringify({ $: "nothing", why: why.slice(0, MOST_WHY) }));
+}
+
 // --- life ---
 
 function end(status) {
@@ -496,16 +551,26 @@ function end(status) {
   current = null;
 }
 
-async function runCell({ run, parse }, code) {
+function begin(code, name) {
+  try {
+    bindValues();
+  } catch (error) {
+    return fail(error);
+  }
+  execute(code, name);
+}
+
+async function runCell({ run, parse, get = [] }, code) {
   if (parse && !parses(code)) return send("refused", { run });
   changed(); // whatever lies there now is not this run's
   process.exitCode = undefined;
   const ended = new Promise((resolve) => (current = { number: run, resolve }));
   send("begin", { run });
   if (unwritten) fail(new Error(`attached file not written: ${unwritten.message}`));
-  else execute(code, `cell${run}.js`);
+  else begin(code, `cell${run}.js`);
   unwritten = null;
   const status = await ended;
+  if (!status) for (const name of get) sendValue(run, name);
   sendFiles(run);
   send("done", { run, status: status ? "error" : "ok", exit_status: status });
 }
@@ -515,6 +580,7 @@ async function serve() {
   for (;;) {
     const [head, body] = await receive();
     if (head.type === "file") writeInput(head, body);
+    else if (head.type === "value") takeValue(head, body);
     else await runCell(head, body.toString());
   }
 }

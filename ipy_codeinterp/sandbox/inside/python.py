@@ -22,6 +22,7 @@ from .limits import limit_memory
 from .outbox import Inbox, Outbox
 from .screen import Screen, ScreenFile
 from .shell import make_shell
+from .variables import Variables
 
 PRELOAD = ("numpy", "pandas", "matplotlib.pyplot")
 IDLE = 0.02  # seconds without code, after which there is time to warm up
@@ -46,6 +47,7 @@ class Python:
         self._shell.user_module.__spec__ = None  # multiprocessing looks for it
         self._shell.user_ns["exit"] = self._shell.user_ns["quit"] = sys.exit
         self._inbox, self._outbox = Inbox(), Outbox(os.environ.get("OUTPUT_DIR"))
+        self._variables = Variables(self._shell.user_ns)
 
     def _preload(self) -> None:
         """Run one of everything, so that the first cell is fast."""
@@ -82,6 +84,8 @@ class Python:
             head, body = self._channel.receive()
             if head["type"] == "file":
                 self._inbox.take(head, body)
+            elif head["type"] == "value":
+                self._variables.take(head, body)
             else:
                 self._run(head, body.decode("utf-8", "surrogatepass"))
 
@@ -98,6 +102,8 @@ class Python:
         self._screen.flush()
         if self._channel.forked:  # the code forked, and this is its child at the end of the cell
             os._exit(self._exit_status(status))
+        if status == "ok":
+            self._variables.send(self._channel, head.get("get") or ())
         self._outbox.send(self._channel)
         self._channel.run = None
         self._screen.drop()
@@ -116,6 +122,9 @@ class Python:
             self._channel.send("begin", run=self._channel.run)
             if failure := self._inbox.failure():
                 self._shell._showtraceback(OSError, failure, [f"attached file not written: {failure}"])
+                return "error"
+            if wrong := self._variables.bind():
+                self._shell._showtraceback(type(wrong), wrong, [f"{type(wrong).__name__}: {wrong}"])
                 return "error"
             success = bool(self._shell.run_cell(code, store_history=True).success)
             self._screen.flush()

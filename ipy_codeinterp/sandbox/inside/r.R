@@ -27,6 +27,7 @@ local({
   RESERVE <- 8 * 2^20     # bytes that are given up when there is no memory left to say so
 
   folder <- getwd()
+  ours <- dirname(sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE)[1]))
   pipes <- sprintf("/dev/fd/%s", commandArgs(trailingOnly = TRUE))
   from_host <- file(pipes[1], "rb", raw = TRUE)
   to_host <- file(pipes[2], "wb", raw = TRUE)
@@ -335,6 +336,46 @@ local({
     if (file.size(path) != size) stop("no space left") # R does not look
   }, condition = function(c) unwritten <<- sprintf("attached file not written: %s: %s", name, conditionMessage(c)))
 
+  # --- variables ---
+
+  sys.source(file.path(ours, "values.R"), environment())
+
+  pieces <- list() # of values that were sent, by the name of their file
+
+  take_value <- function(name, append, bytes) {
+    pieces[[name]] <<- c(if (append) pieces[[name]], list(bytes))
+  }
+
+  variable_of <- function(file) sub("\\.value\\.[a-z]+$", "", file)
+
+  # Give what was sent its names; what comes is forgotten then.
+  bind_values <- function() {
+    sent <- pieces
+    pieces <<- list()
+    for (file in names(sent)) tryCatch({
+      assign(variable_of(file), unpacked(do.call(c, sent[[file]])), globalenv())
+    }, error = function(error) {
+      stop(sprintf("%s was sent, but cannot be made here: %s", variable_of(file), conditionMessage(error)))
+    })
+  }
+
+  send_value <- function(name) {
+    text <- tryCatch(
+      if (exists(name, globalenv(), inherits = FALSE)) packed(get(name, globalenv()))
+      else nothing(sprintf("the code left no variable %s", name)),
+      error = function(error) nothing(conditionMessage(error))
+    )
+    bytes <- charToRaw(enc2utf8(text))
+    if (length(bytes) > MOST_FILE) bytes <- charToRaw(nothing("it takes more than a file of a run may have"))
+    for (start in seq(1, length(bytes), PIECE)) {
+      end <- min(start + PIECE - 1, length(bytes))
+      file <- sprintf("%s.value.json", name)
+      send("file", run = run, name = file, more = end < length(bytes), body = bytes[start:end])
+    }
+  }
+
+  nothing <- function(why) sprintf('{"$":"nothing","why":%s}', quoted(substr(why, 1L, 500L)))
+
   # Names in the output folder that are new or different since the last call.
   changed <- function() {
     before <- seen
@@ -381,14 +422,16 @@ local({
 
   # --- life ---
 
-  run_cell <- function(number, parse, code) {
+  run_cell <- function(number, parse, get, code) {
     if (isTRUE(parse) && !parses(code)) return(send("refused", run = number))
     changed() # whatever lies there now is not this run's
     tryCatch(allowInterrupts(Sys.sleep(0)), interrupt = function(i) NULL) # one that came between runs
     run <<- number
     send("begin", run = run)
-    status <- if (is.null(unwritten)) execute(code) else fail(simpleError(unwritten))
+    wrong <- if (is.null(unwritten)) tryCatch(bind_values(), error = identity) else simpleError(unwritten)
+    status <- if (is.null(wrong)) execute(code) else fail(simpleError(conditionMessage(wrong)))
     unwritten <<- NULL
+    if (status == 0L) for (name in get) send_value(name)
     send_files()
     run <<- NULL
     send("done", run = number, status = if (status == 0L) "ok" else "error", exit_status = status)
@@ -400,7 +443,8 @@ local({
       head <- received$head
       switch(head$type,
         file = write_input(head$name, head$append, received$body),
-        run = run_cell(head$run, head$parse, received$body)
+        value = take_value(head$name, head$append, received$body),
+        run = run_cell(head$run, head$parse, head$get, received$body)
       )
     }
   }
