@@ -453,7 +453,7 @@ def test_two_loops(tmp_path: Path) -> None:
             here = await session.execute("1")
             there = await asyncio.to_thread(session.run, "2")
             assert (here.stdout, there.stdout) == ("1", "2")
-            assert session.meter.totals.calls == len(settled) == 2
+            assert session.meter.totals.all.calls == len(settled) == 2
 
     asyncio.run(main())
     gc.collect()

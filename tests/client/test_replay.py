@@ -217,7 +217,7 @@ def test_a_session_that_replays(folder: Path, tmp_path: Path, environment: None)
         assert (result.source, result.cost.billed, result.outcome) == ("replay", Decimal("0.01"), "error")
         assert [event for event in shown if isinstance(event, (Stream, Display, Error))] == list(result.outputs)
         assert asyncio.run(session.fetch(result.files[0])) == LEFT
-        assert session.meter.totals.calls == 0
+        assert session.meter.totals.all.calls == 0
         assert session._gateway._process is None
         assert session.containers() == []
         session.end_container("mine")
