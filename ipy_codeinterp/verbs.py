@@ -59,13 +59,16 @@ def _stats(settings: Settings, options: argparse.Namespace) -> str:
     since = now - looking_back.window(options.since) if options.since else None
     with database.reading(store_of(settings)) as connection:
         calls = list(stats.calls(connection, since or BEGINNING)) if connection else []
+        older = stats.older(connection) if connection and since is None else ""
     if options.export:
         return _export(calls, options.export)
     if options.against:
         export = against.of_export(options.against)
         return against.table(against.compare(calls, export), export.days)
     found = stats.stats(calls, by, now=now, since=since)
-    return stats.as_json(found) if options.json else stats.table(found) if found else "no calls"
+    if options.json:
+        return stats.as_json(found)
+    return "\n".join(filter(None, (stats.table(found) if found else "no calls", older)))
 
 
 def _export(calls: list[stats.Call], path: Path) -> str:

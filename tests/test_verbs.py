@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from ipy_codeinterp.errors import InvalidInput, UnknownName
 from ipy_codeinterp.execution import Cost, Usage
 from ipy_codeinterp.notebook.arguments import BadUsage, parse_verb
 from ipy_codeinterp.settings import Settings
-from ipy_codeinterp.store import ledger
+from ipy_codeinterp.store import ledger, retention
 from ipy_codeinterp.store.database import Database
 from ipy_codeinterp.store.ledger import Attempt, Origin
 from ipy_codeinterp.verbs import VERBS
@@ -173,6 +173,16 @@ def test_against_a_console(settings: Settings, tmp_path: Path, kind: str) -> Non
 
     assert lines[1:3] == [["claude", "ledger", "2", "10", "20", "$0.250000"], ["vendor", *vendor]]
     assert lines[4:] == [[TODAY, "to", f"{TODAY},", "UTC"]]
+
+
+def test_what_is_older(settings: Settings) -> None:
+    """Attempts that were too old to be kept each are told as the sums that are left of them."""
+    store = Database(verbs.store_of(settings), limit=1 << 24)
+    store.write(lambda connection: retention.roll_up(connection, datetime.now(UTC) + timedelta(days=1))).result()
+    store.close()
+
+    assert say(settings, "stats").splitlines()[-1] == f"{TODAY[:7]}, as sums: 1 attempt, 1 ok, $0.2500"
+    assert "as sums" not in say(settings, "stats", "--since", "1d")
 
 
 def test_only_the_days_of_the_export(settings: Settings, tmp_path: Path) -> None:

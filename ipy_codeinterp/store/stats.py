@@ -111,6 +111,17 @@ def calls(connection: sqlite3.Connection, since: datetime) -> Iterator[Call]:
         yield Call(**{**values, "label": _label(values["label"])})
 
 
+def older(connection: sqlite3.Connection) -> str:
+    """What is kept of attempts that were too old to be kept each, in words; empty where there are none."""
+    sums = "SELECT MIN(month), MAX(month), SUM(calls), SUM(ok), SUM(billed), SUM(unknown) FROM months"
+    first, last, attempts, ok, billed, unknown = connection.execute(sums).fetchone()
+    if not attempts:
+        return ""
+    months = first if first == last else f"{first} to {last}"
+    counted = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+    return f"{months}, as sums: {counted}, {ok} ok, {'>= ' if unknown else ''}${_usd(billed):.4f}"
+
+
 def stats(rows: Iterable[Call], by: Sequence[str] = (), *, now: datetime, since: datetime | None = None) -> list[Stats]:
     """The figures of each group, the one with most calls first; of all together without `by`.
 
