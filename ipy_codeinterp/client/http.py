@@ -64,7 +64,6 @@ NOT_SENT = (
     aiohttp.InvalidURL,
 )
 PROXY = "the proxy is that of HTTPS_PROXY, as http://HOST:PORT; NO_PROXY names hosts that need none"
-# What to do where nobody said it; the first match counts.
 
 
 @dataclass(frozen=True, slots=True)
