@@ -27,6 +27,7 @@ DEFAULTS: Mapping[str, Any] = {
     "execute": True,
     "inputs": {},
     "get": (),
+    "after": None,
 }
 
 
@@ -63,6 +64,7 @@ def execution(settings: Settings, code: str | Execution, how: Mapping[str, Any])
         execute=said["execute"],
         inputs=exchange.sent(said["inputs"], language.name, settings.data_dir, settings.value_limit << 20),
         get=tuple(dict.fromkeys(map(exchange.checked_name, said["get"]))),
+        after=said["after"],
     )
     return checked(found)
 
@@ -86,6 +88,8 @@ def checked(execution: Execution) -> Execution:
         raise InvalidInput("expect and execute are for tasks", hint="ask for a task: --ask")
     if not is_task and is_blank(execution.body, languages.find(execution.language).comment):
         raise NothingToRun("nothing to run: there is no code", hint="write some code below the first line")
+    if not is_task and execution.after is not None:
+        raise InvalidInput("only a task goes on from what was said before", hint="keep variables with --container NAME")
     timeout = execution.timeout
     if timeout is not None and not 0 < timeout < float("inf"):
         raise InvalidInput(f"timeout of {timeout} seconds", hint="use a positive number")

@@ -25,6 +25,7 @@ from ipy_codeinterp import asked, batch, exchange, ids, registry, settings
 from ipy_codeinterp.batch import Batches, Trickle
 from ipy_codeinterp.bridge import Bridge, Emit
 from ipy_codeinterp.catalog import Offer
+from ipy_codeinterp.dialects import earlier
 from ipy_codeinterp.dry_run import DryRun, dry_run
 from ipy_codeinterp.errors import (
     Batched,
@@ -40,7 +41,7 @@ from ipy_codeinterp.gateway.process import GatewayProcess
 from ipy_codeinterp.many import Progress, run_all
 from ipy_codeinterp.providers import Provider, Providers, learn_keys
 from ipy_codeinterp.settings import BATCH, Settings
-from ipy_codeinterp.store import batches, database, journal, ledger, place, stats, tried
+from ipy_codeinterp.store import batches, database, history, journal, ledger, place, stats, tried
 from ipy_codeinterp.store.batches import Batch, Terms
 from ipy_codeinterp.store.database import Database
 from ipy_codeinterp.store.ledger import Attempt, Balance, Budgets, Origin
@@ -64,6 +65,7 @@ if TYPE_CHECKING:  # aiohttp costs more to import than everything else here: onl
 
 
 T = TypeVar("T")
+MOST_LINKS = 5  # of tasks that go on from each other, that a model is told of
 
 
 class Session:
@@ -118,6 +120,7 @@ class Session:
         execute: bool = True,
         inputs: Mapping[str, Any] = MappingProxyType({}),
         get: Iterable[str] = (),
+        after: str | None = None,
         max_cost: Decimal | float | None = None,
         policy: str | None = None,
         critical: bool = False,
@@ -126,6 +129,7 @@ class Session:
         aside: bool = True,
         allow_secrets: bool = False,
         bound: bool = False,
+        keep: bool = False,
         id: str | None = None,
         emit: Emit | None = None,
     ) -> Result:
@@ -135,9 +139,11 @@ class Session:
         code may read where they lie, of those that the settings allow; `packages` are installed from the index for this
         run (`"polars>=1"`; wheels only); with `network` the code may speak to public addresses, if the settings allow
         it. A `kind="task"` is words for a model, which writes the code: `expect` says what it is to print ("a JSON list
-        of ..."), and without `execute` nothing is run. `inputs` are values by name, which the code finds as variables:
-        tables and arrays of pandas, polars, pyarrow and numpy, and Python's own; `get` names variables that come back:
-        `fetch_values` has them then. `policy` and `critical` say how to choose between offers.
+        of ..."), and without `execute` nothing is run. It goes on from the Result whose id is `after`: at its offer,
+        told what was asked and done, and with the variables that are left, where that one was run with `keep`. `inputs`
+        are values by name, which the code finds as variables: tables and arrays of pandas, polars, pyarrow and numpy,
+        and Python's own; `get` names variables that come back: `fetch_values` has them then. `policy` and `critical`
+        say how to choose between offers.
         `max_cost` is the USD that all attempts together may cost, and `labels` are kept with them in the ledger.
         Without `cache` it is run, whatever was kept of an equal one; without `aside` it is not put aside, whatever
         `fallback` says, and a `bound` one is asked of nobody else. The Result has the `id`, where one is given (as
@@ -146,7 +152,7 @@ class Session:
         """
         how: dict[str, Any] = {"language": language, "container": container, "timeout": timeout, "mounts": mounts}
         how |= {"packages": packages, "network": network, "kind": kind, "expect": expect, "execute": execute}
-        how |= {"inputs": inputs, "get": get, "model": model, "files": files}
+        how |= {"inputs": inputs, "get": get, "model": model, "files": files, "after": after}
         # a file is read to know its content, and a value is written out: not on the event loop
         is_long = bool(files or inputs)
         execution = await asyncio.to_thread(self.execution, code, **how) if is_long else self.execution(code, **how)
@@ -156,15 +162,17 @@ class Session:
             asked.check_secrets(execution, labels or {})
         terms = Terms(_money(max_cost), labels or {}, _policy(policy), critical, cache)
         offer, id = self._providers.offer(execution.model or self.settings.model), id or ids.new("run")
+        before = await asyncio.to_thread(self._before, execution, offer) if execution.after else ""
+        passed: dict[str, Any] = {"bound": bound or bool(before), "before": before, "keep": keep}
         try:
-            return await self._executed(execution, offer, terms, emit or _ignore, id, bound=bound)
+            return await self._executed(execution, offer, terms, emit or _ignore, id, **passed)
         except InterpError as error:
-            if aside and not bound and BATCH in self.settings.fallback and batch.is_for_later(error):
+            if aside and not passed["bound"] and BATCH in self.settings.fallback and batch.is_for_later(error):
                 await asyncio.to_thread(self._put_instead, execution, offer, terms, id, error)
             raise
 
     async def _executed(
-        self, execution: Execution, offer: Offer, terms: Terms, emit: Emit, id: str, *, bound: bool = False
+        self, execution: Execution, offer: Offer, terms: Terms, emit: Emit, id: str, **how: Any
     ) -> Result:
         asked.check_can(execution, offer)
         for notice in self._providers.first_words(offer):
@@ -180,8 +188,8 @@ class Session:
                 labels=terms.labels,
                 policy=terms.policy,
                 critical=terms.critical,
-                bound=bound,
                 id=id,
+                **how,
             )
 
     def dry_run(
@@ -204,6 +212,19 @@ class Session:
         names = [*asked_for, *(each for each in self.settings.fallback if each != BATCH)]
         offers = [self._providers.meant(name) for name in dict.fromkeys(names)]
         return self._bridge.call(dry_run(execution, offers, self._providers.place, _money(max_cost)))
+
+    def _before(self, execution: Execution, offer: Offer) -> str:
+        """What a task goes on from, in words.
+
+        Raises `UnknownName` where that is not in the journal, and `InvalidInput` where another offer did it.
+        """
+        self.flush()
+        with database.reading(self._database.path) as connection:
+            links = history.chain(connection, execution.after or "", MOST_LINKS)
+        if links[0].result.offer != str(offer):
+            done = f"{links[0].result.id} was done by {links[0].result.offer}, not {offer}"
+            raise InvalidInput(done, hint="begin anew: --new")
+        return earlier.told([(each.execution, each.result) for each in links])
 
     def batch(
         self,
@@ -441,11 +462,8 @@ class Session:
                 found[offer] = found[offer] + standing if offer in found else standing
         return found
 
-    async def is_kept(self, id: str) -> bool:
+    def is_kept(self, id: str) -> bool:
         """Whether the journal has the Result of that id: not so where nothing is run, or nothing can be written."""
-        return await asyncio.to_thread(self._is_kept, id)
-
-    def _is_kept(self, id: str) -> bool:
         with contextlib.suppress(StoreError), database.reading(self._database.path) as connection:
             return connection is not None and journal.has(connection, id)
         return False

@@ -100,12 +100,15 @@ class Client:
         policy: str | None = None,
         critical: bool = False,
         bound: bool = False,
+        before: str = "",
+        keep: bool = False,
         id: str | None = None,
     ) -> Result:
         """Pass `execution` through the chain; its events go to `emit` while it runs.
 
         `deadline` is the seconds that all of it may take, `max_cost` the USD that all its attempts may cost.
-        A `bound` run is asked of no other offer. `id` is the run's, and the Result's.
+        A `bound` run is asked of no other offer. A task goes on from what is said `before`, and with `keep` the place
+        where its code ran stays for one that goes on from it. `id` is the run's, and the Result's.
         """
         told = Told(emit)
         run = Run(
@@ -118,6 +121,8 @@ class Client:
             policy=policy,
             critical=critical,
             is_bound=bound,
+            before=before,
+            keeps=keep,
         )
         run.id = id or run.id
         run.deadline = None if deadline is None else run.started + deadline

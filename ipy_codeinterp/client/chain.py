@@ -66,6 +66,8 @@ class Run:
     timings: Timings = Timings()  # noqa: RUF009 - frozen; of this round
     queue_noted: float = 0.0  # of the seconds in the queue, those of attempts that are in the ledger
     is_bound: bool = False  # to its offer: no other is asked
+    before: str = ""  # what it goes on from, in words for the model
+    keeps: bool = False  # whether the place where code of a task ran stays, for one that goes on from it
     use_cache: bool = True  # whether it may be served from what is kept, or share another's answer
     _key: str | None = None
 
@@ -100,7 +102,8 @@ class Run:
 
     @property
     def _asked_tokens(self) -> int:
-        return len(self.execution.body.encode("utf-8", "surrogatepass")) + AROUND_CODE + self.carried
+        said = f"{self.before}{self.execution.body}"
+        return len(said.encode("utf-8", "surrogatepass")) + AROUND_CODE + self.carried
 
     @property
     def left(self) -> float | None:

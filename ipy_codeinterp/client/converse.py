@@ -37,6 +37,7 @@ class Ids:
     gateway: str | None = None
     containers: dict[str, str] = field(default_factory=dict)
     uploads: dict[tuple[str, str], str] = field(default_factory=dict)
+    tasks: dict[str, str] = field(default_factory=dict)  # where the code of a task ran, by its run
     _locks: Locks = field(default_factory=weakref.WeakKeyDictionary)
     _others: dict[str, Ids] = field(default_factory=dict)  # of other providers, by name
 
@@ -79,7 +80,7 @@ class Converse:
 
     async def _converse(self, run: Run, handler: Handler, ids: Ids) -> Result:
         name = run.execution.container
-        run.container_id = ids.containers.get(name) if name else None
+        run.container_id = ids.containers.get(name) if name else ids.tasks.get(run.execution.after or "")
         if name and run.container_id is None and (others := self._ids.holders(name)):
             words = f"container {name!r} is new at {run.offer.provider}: that of {' and '.join(others)} is another one"
             await run.emit(Notice(words))
@@ -149,6 +150,7 @@ class Converse:
                 await run.emit(Notice(f"the local gateway was started anew; lost containers: {_names(ids)}"))
             ids.containers.clear()
             ids.uploads.clear()
+            ids.tasks.clear()
         ids.gateway = base_url
 
 
@@ -198,12 +200,19 @@ class _Tools:
         if asked.kind == "code":
             return None
         if self._container is None:
-            self._container = self._run.id
-            self._stack.push_async_callback(self._end)
+            self._container = self._ids.tasks.get(asked.after or "", self._run.id)
+            self._stack.push_async_callback(self._keep if self._run.keeps else self._end, self._container)
         return self._container
 
-    async def _end(self) -> None:
-        id = self._ids.containers.pop(self._container or "", None)
+    async def _keep(self, name: str) -> None:
+        """This is the place to go on from: those of tasks before it are needed no more."""
+        others = {other for other in self._ids.tasks.values() if other != name}
+        self._ids.tasks = {self._run.id: name}
+        for other in others:
+            await self._end(other)
+
+    async def _end(self, name: str) -> None:
+        id = self._ids.containers.pop(name, None)
         if id:
             with contextlib.suppress(InterpError):
                 await self._transport.end_container(id)
@@ -231,6 +240,8 @@ def _remember(run: Run, ids: Ids, name: str | None) -> None:
     id = (run.decoder and run.decoder.container) or run.container_id
     if name and id:
         ids.containers[name] = id
+    elif id and run.execution.kind == "task" and run.keeps:
+        ids.tasks = {run.id: id}
 
 
 def _is_of_an_id(run: Run, error: Rejected) -> bool:
@@ -250,6 +261,9 @@ async def _forget_ids(run: Run, ids: Ids, error: Rejected) -> None:
         run.container_id, run.decoder = None, None
         why = error.hint or str(error)
         await run.emit(Notice(f"container {run.execution.container!r} is new, its variables are gone: {why}"))
+    elif run.container_id and of_container and ids.tasks.pop(run.execution.after or "", None):
+        run.container_id, run.decoder = None, None
+        await run.emit(Notice(f"what the code before had made is gone: {error.hint or error}"))
 
 
 def _with_lost_containers(ids: Ids, hint: str) -> str:

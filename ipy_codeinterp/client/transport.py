@@ -152,6 +152,7 @@ async def ask_of(run: Run, dialect: Dialect, *, ours: bool) -> Ask:
         memory=None if run.offer.is_local else run.offer.memory,
         extension=_extension(run) if ours else None,
         contents=contents,
+        before=run.before,
     )
 
 

@@ -58,7 +58,8 @@ class Ask:
     `most_tokens` bounds the reply. `container` and the `id` of each of `files` are the provider's own names; a file
     without an id has its content at `path`, and in `contents`, by its name, where it travels inside the request.
     `rounds` are those before this one, oldest first. `tool` is the version of the interpreter where a format has
-    several, `memory` (bytes) what the container is asked to have. `extension` goes to our own gateway only.
+    several, `before` what a task goes on from, in words, `memory` (bytes) what the container is asked to have.
+    `extension` goes to our own gateway only.
     """
 
     execution: Execution
@@ -71,6 +72,7 @@ class Ask:
     memory: int | None = None
     extension: Mapping[str, Any] | None = None
     contents: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True)

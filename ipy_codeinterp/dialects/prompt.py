@@ -29,8 +29,12 @@ PRINT = "The code prints the answer."
 EXPECT = "The code prints the answer as {expect}, and nothing else."
 
 
-def of(execution: Execution) -> str:
-    """What is said for an Execution, be it code or a task."""
+def of(execution: Execution, before: str = "") -> str:
+    """What is said for an Execution, be it code or a task, which may go on from what was said `before`."""
+    return f"{before}\n{task(execution)}" if before and execution.kind == "task" else _of(execution)
+
+
+def _of(execution: Execution) -> str:
     return task(execution) if execution.kind == "task" else encode(execution.body, execution.language)
 
 
@@ -60,8 +64,17 @@ def encode(code: str, language: str) -> str:
 
 def fenced(code: str, language: str) -> str:
     """`code` between fences longer than any run of backticks in it."""
-    fence = "`" * (max(map(len, _RUNS.findall(code)), default=2) + 1)
-    return f"{fence}{languages.find(language).fence}\n{code}\n{fence}"
+    return _between(code, languages.find(language).fence)
+
+
+def fenced_text(text: str) -> str:
+    """The same of what is no code."""
+    return _between(text, "text")
+
+
+def _between(said: str, label: str) -> str:
+    fence = "`" * (max(map(len, _RUNS.findall(said)), default=2) + 1)
+    return f"{fence}{label}\n{said}\n{fence}"
 
 
 def is_verbatim(code: str, execution: Execution) -> bool | None:

@@ -107,6 +107,7 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("--rows",), {"metavar": "N", "help": "rows of a range (default: 10000); with --chunks"}),
     (("--checkpoint",), {"metavar": "DIR", "help": "keep what is done in this folder, and go on there; with --chunks"}),
     (("--ask",), {"action": "store_true", "help": "the cell is a task in words: the model writes the code"}),
+    (("--new",), {"action": "store_true", "help": "begin anew: else a task goes on from the last one; with --ask"}),
     (("--expect",), {"metavar": "WORDS", "help": 'what the code is to print: "a JSON list of primes"; with --ask'}),
     (("--no-execute",), {"action": "store_true", "help": "only show the code, run nothing; with --ask"}),
     (("--bg",), {"action": "store_true", "help": "run it in the background: its output lands under this cell"}),
@@ -180,7 +181,11 @@ def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
     for name in ("rows", "checkpoint"):
         if getattr(options, name) is not None and options.chunks is None:
             raise BadUsage(f"--{name}: it goes with --chunks PATH")
-    for name, is_given in (("expect", options.expect is not None), ("no-execute", options.no_execute)):
+    for name, is_given in (
+        ("expect", options.expect is not None),
+        ("no-execute", options.no_execute),
+        ("new", options.new),
+    ):
         if is_given and not options.ask:
             raise BadUsage(f"--{name}: it goes with --ask")
     if options.ask and options.chunks is not None:

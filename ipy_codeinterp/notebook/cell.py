@@ -12,7 +12,7 @@ from ipy_codeinterp import consent, languages, registry, saving
 from ipy_codeinterp.errors import CodeError, InterpError, NotSaved
 from ipy_codeinterp.execution import Event, Execution, Result
 from ipy_codeinterp.mime import safe_text
-from ipy_codeinterp.notebook import data, source
+from ipy_codeinterp.notebook import asking, data, source
 from ipy_codeinterp.notebook.arguments import BadUsage, is_comparison, models
 from ipy_codeinterp.notebook.desk import Desk
 from ipy_codeinterp.notebook.endings import LEFT, STOPPED, failure, interrupted, is_second, remarks
@@ -121,7 +121,12 @@ def _once(
     desk: Desk, execution: Execution, options: argparse.Namespace, inputs: Mapping[str, Any]
 ) -> tuple[Result, InterpError | None]:
     folder = saving.opened(Path(options.save).expanduser()) if options.save else None
-    result = shown(desk, execution, desk.session.run, allow_secrets=options.allow_secrets, **_terms(options))
+    if options.ask:
+        execution = asking.going_on(desk, execution, options)
+    how = {"allow_secrets": options.allow_secrets, "keep": options.ask}
+    result = shown(desk, execution, desk.session.run, **how, **_terms(options))
+    if options.ask:
+        asking.remember(desk, execution, result)
     desk.foot(execution, result)
     for remark in remarks(execution, result):
         desk.remark(remark)

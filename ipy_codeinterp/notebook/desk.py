@@ -28,6 +28,7 @@ from ipy_codeinterp.notebook.reading import Reader
 from ipy_codeinterp.notebook.view import View, is_deterministic
 from ipy_codeinterp.session import Session
 from ipy_codeinterp.settings import Settings
+from ipy_codeinterp.store.history import Kept
 
 if TYPE_CHECKING:
     from ipy_codeinterp.warm import Warming
@@ -48,6 +49,7 @@ class Desk:
         self.configured = Configured(session.settings, {})  # who said which setting
         self.at_once: tuple[str, ...] = ()  # settings that %config changes
         self.tune: Callable[[str, Any], None] = lambda name, value: None  # how the panel changes one
+        self.last_task: Kept | None = None  # which the next one goes on from
         self._panel: Panel | None = None
         self._name = secrets.token_hex(4)
         self._places = itertools.count(1)
@@ -84,6 +86,12 @@ class Desk:
             facts=dict(facts or {}),
             author=author,
         )
+
+    @property
+    def makes_cells(self) -> bool:
+        """Whether a front end puts what we hand it into a new cell: some forget it, runners have none."""
+        own = ("__vsc_ipynb_file__" in self.shell.user_ns, "COLAB_GPU" in os.environ, self.is_deterministic)
+        return not any(own) and (not hasattr(self.shell, "kernel") or "JPY_SESSION_NAME" in os.environ)
 
     @property
     def pause(self) -> Callable[[], None] | None:

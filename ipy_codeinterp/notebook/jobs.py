@@ -174,7 +174,7 @@ class Jobs:
         try:
             async with self._turn(job):
                 result = await self._session.execute(job.execution, id=job.id, emit=_fed(canvas), **job.terms)
-            job.kept = None if await self._session.is_kept(job.id) else result
+            job.kept = None if await asyncio.to_thread(self._session.is_kept, job.id) else result
             state = result.outcome
             if result.ending:
                 canvas.note(result.ending)

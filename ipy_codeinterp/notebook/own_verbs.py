@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipy_codeinterp import catalog, consent, looking_back, registry, verbs
 from ipy_codeinterp.errors import NotAllowed
 from ipy_codeinterp.execution import ContainerState, Display, Output, Update
-from ipy_codeinterp.notebook import configured, job_verbs, topics
+from ipy_codeinterp.notebook import configured, job_verbs, own_code, topics
 from ipy_codeinterp.notebook.arguments import BadUsage, parse_verb, split
 from ipy_codeinterp.notebook.desk import Desk
 from ipy_codeinterp.notebook.endings import interrupted
@@ -264,6 +264,7 @@ VERBS = {
     verb.name: verb
     for verb in (
         OwnVerb("panel", "calls, cost and latency of this session, live", _add_panel, _panel),
+        OwnVerb("code", "put what a model wrote into the next cell", own_code.add_code, own_code.next_cell),
         OwnVerb("jobs", "what runs in the background, and how far it is", job_verbs.add_nothing, job_verbs.list_jobs),
         OwnVerb("wait", "until background jobs are over", job_verbs.add_wait, job_verbs.wait),
         OwnVerb("cancel", "stop a background job, or all of them", job_verbs.add_cancel, job_verbs.cancel),

@@ -122,6 +122,19 @@ def _nearest(said: str, ids: Sequence[str]) -> str:
     return f"did you mean {near[0]}?" if near else "`history` lists them"
 
 
+def chain(connection: sqlite3.Connection | None, id: str, most: int) -> list[Kept]:
+    """The Result of `id` and those that it went on from, the newest first, as far as they are kept.
+
+    Raises `UnknownName` for the first.
+    """
+    if connection is None:
+        raise UnknownName(f"unknown result {id!r}", hint="nothing is kept yet")
+    links = [find(connection, id)]
+    while (before := links[-1].execution.after) and len(links) < most and journal.has(connection, before):
+        links.append(find(connection, before))
+    return links
+
+
 def newest(connection: sqlite3.Connection) -> str | None:
     """The id of the newest; None where there is none."""
     return next(iter(_newest(connection, 1)), None)

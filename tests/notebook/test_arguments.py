@@ -38,6 +38,7 @@ def test_nothing_said() -> None:
         "no_cache": False,
         "ask": False,
         "expect": None,
+        "new": False,
         "no_execute": False,
         "bg": False,
         "batch": False,

@@ -154,6 +154,37 @@ def test_an_error_that_the_model_mends(asking: Kernel, model: Model) -> None:
     assert outputs.stream("stderr").endswith("ZeroDivisionError: division by zero\n")
 
 
+def test_goes_on(asking: Kernel, model: Model) -> None:
+    """A second task goes on from the last, with its variables, and tells the model what was done; `--new` does not."""
+    model.turns = [{"code": "x = 41\nprint('kept')"}, {"words": "I keep it."}]
+    first = asking.run(f"{HEAD} --new\nKeep a number.")
+    model.turns = [{"code": "print(x + 1)"}, {"words": "Done."}]
+    second = asking.run("%%interp --ask\nAdd one.")
+
+    assert (first.stream(), second.stream()) == ("kept\n", "42\n")
+    assert "goes on from the last --ask; --new begins anew" in second.stream("stderr")
+    said = json.dumps(model.asked[-2])
+    assert "Keep a number." in said and "x = 41" in said and "I keep it." in said and "Add one." in said
+
+    model.turns = [{"code": "print('x' in globals())"}, {"words": "So."}]
+    anew = asking.run(f"{HEAD} --new\nIs it there?")
+    assert anew.stream() == "False\n" and "goes on" not in anew.stream("stderr")
+    assert "Keep a number." not in json.dumps(model.asked[-2])
+    assert len(asking.run("%interp container list").stream().splitlines()) == 2  # a head, and that of the last task
+
+
+def test_code_of_ones_own(asking: Kernel, model: Model) -> None:
+    """`%interp code` is a cell with what the model wrote, for this machine; without a front end it is printed."""
+    model.turns = [{"code": "print(6 * 7)"}, {"words": "Done."}]
+    asking.run(f"{HEAD} --new -o asked\nMultiply.")
+
+    assert asking.run("%interp code").stream() == "%%interp\nprint(6 * 7)\n"
+    asking.run("%%interp\nprint('mine')")
+    assert "print(6 * 7)" in asking.run("%interp code").stream()  # of the last task, not of the last cell
+    id = asking.run("print(asked.id)").stream().strip()
+    assert asking.run(f"%interp code {id}").stream() == "%%interp\nprint(6 * 7)\n"
+
+
 def test_nobody_to_ask(kernel: Any) -> None:
     """On this machine there is no model: the cell says so, and how to have one."""
     outputs = kernel.run("%%interp --ask\nDraw a line.")

@@ -93,7 +93,7 @@ def _messages(ask: Ask) -> Iterator[dict[str, Any]]:
 def _prompt(ask: Ask) -> str:
     """Code that is to run as it is knows its files; a model has to be told of them."""
     beside = prompt.beside(file.name for file in ask.files) if ask.execution.kind == "task" else ""
-    return prompt.of(ask.execution) + beside
+    return prompt.of(ask.execution, ask.before) + beside
 
 
 def _answers(over: Round) -> Iterator[dict[str, Any]]:

@@ -58,7 +58,7 @@ def encode_request(ask: Ask) -> dict[str, Any]:
         raise InvalidInput(
             f"Gemini runs Python only, not {language}", hint="choose another model, such as --model local"
         )
-    said = [{"text": prompt.of(ask.execution)}, *_files(ask)]
+    said = [{"text": prompt.of(ask.execution, ask.before)}, *_files(ask)]
     body: dict[str, Any] = {
         "contents": [{"role": "user", "parts": said}, *(dict(each) for over in ask.rounds for each in over.said)],
         "generationConfig": {"maxOutputTokens": ask.most_tokens},

@@ -81,7 +81,7 @@ def _choice(ask: Ask) -> str:
 
 
 def _content(ask: Ask) -> Iterator[dict[str, Any]]:
-    text = prompt.of(ask.execution)
+    text = prompt.of(ask.execution, ask.before)
     if ask.execution.kind == "task" and ask.execution.execute:
         text += _around(ask)
     yield {"type": "text", "text": text}

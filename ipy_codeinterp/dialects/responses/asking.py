@@ -101,7 +101,7 @@ def encode_request(ask: Ask) -> dict[str, Any]:
 
 def _content(ask: Ask) -> Iterator[dict[str, Any]]:
     """What is said, and the files that a container cannot be told of because it exists already."""
-    text = prompt.of(ask.execution)
+    text = prompt.of(ask.execution, ask.before)
     if ask.execution.kind == "task" and ask.execution.execute:
         text += prompt.beside(_mounted(ask))
     yield {"type": "input_text", "text": text}
