@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import keyword
 import os
 import secrets
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from ipy_codeinterp.sandbox.inside import values
 MB = 1 << 20
 MOST_KEPT = 1 << 30  # bytes of all files: beyond that the oldest go
 FOLDER = "values"
+LOADER = "interp_values"
 
 
 def sent(inputs: Mapping[str, Any], language: str, data_dir: Path, most: int) -> tuple[File, ...]:
@@ -132,6 +135,20 @@ def _files(folder: Path) -> Iterator[tuple[int, int, str]]:
             with contextlib.suppress(OSError):
                 stat = entry.stat(follow_symlinks=False)
                 yield stat.st_mtime_ns, stat.st_size, entry.path
+
+
+# --- for others -----------------------------------------------------------------------------------
+
+
+def loader(data_dir: Path) -> File:
+    """An archive that Python can import from: what reads and writes values, for an interpreter that is not ours."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as made:
+        for path in sorted(Path(str(values.__file__)).parent.glob("*.py")):
+            made.writestr(zipfile.ZipInfo(f"{LOADER}/{path.name}"), path.read_bytes())  # of no date: always the same
+    data = archive.getvalue()
+    digest = hashlib.sha256(data).hexdigest()
+    return File(f"{LOADER}.zip", digest, len(data), keep(data_dir, digest, data))
 
 
 # --- in words -------------------------------------------------------------------------------------

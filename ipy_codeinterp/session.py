@@ -661,6 +661,7 @@ class Session:
                 apart=self._apart,
                 served=self._served,
                 concurrency=lambda: self.settings.concurrency,
+                loader=lambda: exchange.loader(self.settings.data_dir),
             ),
         )
 

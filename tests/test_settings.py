@@ -45,6 +45,7 @@ WRITTEN: dict[str, tuple[str, Any]] = {
     "cache_dir": ("/cache", Path("/cache")),
     "data_days": ("30", 30.0),
     "data_limit": ("5", 5),
+    "value_limit": ("5", 5),
     "allow": ("local, anthropic", ("local", "anthropic")),
     "enabled": ("anthropic,openai", ("anthropic", "openai")),
     "require": ("local", "local"),

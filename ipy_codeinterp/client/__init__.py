@@ -26,7 +26,7 @@ from ipy_codeinterp.client.told import Told
 from ipy_codeinterp.client.tracks import Tracks
 from ipy_codeinterp.client.transport import Transport
 from ipy_codeinterp.dialects.dialect import Reply
-from ipy_codeinterp.execution import Execution, Result
+from ipy_codeinterp.execution import Execution, File, Result
 from ipy_codeinterp.store.answers import Answers
 from ipy_codeinterp.store.database import Database
 from ipy_codeinterp.store.ledger import Attempt, Origin
@@ -49,6 +49,7 @@ class Policies:
     apart: Apart | None = None
     served: Callable[[Attempt], None] = lambda _: None
     concurrency: Callable[[], int | None] = lambda: None
+    loader: Callable[[], File] | None = None  # what loads values of variables in interpreters that are not ours
 
 
 DEFAULT = Policies()
@@ -78,7 +79,7 @@ class Client:
             Coalesce(policies.sharing),
             Route(policies.rules, Tracks(database.path), chance=random.random),
         )
-        self._converse = Converse(self.transport, self.ids, self._run_tool)
+        self._converse = Converse(self.transport, self.ids, self._run_tool, policies.loader)
         self._round: tuple[Middleware, ...] = (
             Retry(policies.retry),
             self._limit,

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from ipy_codeinterp.catalog import LOCAL
+from ipy_codeinterp.client import loading
 from ipy_codeinterp.client.chain import Handler, Run
 from ipy_codeinterp.client.figures import with_figures
 from ipy_codeinterp.client.rounds import answer, joined, step_of
@@ -58,7 +59,10 @@ class Ids:
 class Converse:
     """Middleware. Runs of one container pass one at a time, in the order they came; `run_tool` runs code here."""
 
-    def __init__(self, transport: Transport, ids: Ids, run_tool: RunTool) -> None:
+    def __init__(
+        self, transport: Transport, ids: Ids, run_tool: RunTool, loader: Callable[[], File] | None = None
+    ) -> None:
+        self._loader = loader
         self._transport = transport
         self._ids = ids
         self._run_tool = run_tool
@@ -84,8 +88,8 @@ class Converse:
         if name and run.container_id is None and (others := self._ids.holders(name)):
             words = f"container {name!r} is new at {run.offer.provider}: that of {' and '.join(others)} is another one"
             await run.emit(Notice(words))
-        run.files = await self._given(run, ids, run.execution.files)
         run.inputs = await self._given(run, ids, run.execution.inputs)
+        run.files = (*await self._given(run, ids, run.execution.files), *await self._loading(run, ids))
         run.rounds, run.parts, run.carried = (), (), 0
         try:
             return await self._rounds(run, handler)
@@ -142,6 +146,15 @@ class Converse:
                     ids.uploads[content] = await self._transport.upload(file, run.offer.provider)
                 found.append(replace(file, id=ids.uploads[content]))
         return tuple(found)
+
+    async def _loading(self, run: Run, ids: Ids) -> tuple[File, ...]:
+        """Values, and what loads them, as files for an interpreter that is not ours."""
+        endpoint = await self._transport.endpoint(run.offer.provider)
+        if endpoint.ours or endpoint.dialect.UPLOADS is None or not loading.is_needed(run.execution):
+            return ()
+        await run.emit(Notice(loading.notice(run.execution, run.offer.provider)))
+        loader = (await asyncio.to_thread(self._loader),) if self._loader else ()
+        return (*run.inputs, *await self._given(run, ids, loader))
 
     async def _notice_new_gateway(self, run: Run, ids: Ids) -> None:
         base_url = (await self._transport.endpoint(run.offer.provider)).base_url

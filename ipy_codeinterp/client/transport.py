@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 
 from ipy_codeinterp.catalog import LOCAL
+from ipy_codeinterp.client import loading
 from ipy_codeinterp.client.chain import Run
 from ipy_codeinterp.client.http import Endpoint, Heard, Http, content, not_json, parsed
 from ipy_codeinterp.dialects import completions, lifting, sse
@@ -134,7 +135,8 @@ class Transport:
 
 async def ask_of(run: Run, dialect: Dialect, *, ours: bool) -> Ask:
     """What is asked of a provider in this round; our own gateway (`ours`) is told more than others."""
-    if (run.execution.inputs or run.execution.get) and not (ours or _runs_here(run, dialect)):
+    is_elsewhere = loading.is_needed(run.execution) and not (ours or _runs_here(run, dialect))
+    if is_elsewhere and dialect.UPLOADS is None:
         raise NotAllowed(
             f"values of variables are not sent to {run.offer.provider}",
             hint="attach a file, or use a model whose code runs on this machine (--model local)",
@@ -142,7 +144,7 @@ async def ask_of(run: Run, dialect: Dialect, *, ours: bool) -> Ask:
     most = dialect.MOST_INLINE
     contents = await asyncio.to_thread(_contents, run.files, most) if most and run.files else {}
     return Ask(
-        run.execution,
+        loading.with_lines(run.execution) if is_elsewhere else run.execution,
         run.offer.request_model,
         run.most_tokens,
         container=run.container_id,

@@ -105,8 +105,8 @@ def test_lines_that_run_nothing(kernel: Any) -> None:
 
 def test_dry_run(kernel: Any) -> None:
     """The request, its files and its price are shown; no key is needed, and nothing is run."""
-    shown = kernel.run("%%interp --dry-run --in df --model claude-sonnet-5@anthropic\nprint(1)").traceback
-    assert "values of variables are not sent to anthropic" in shown or shown == ""
+    shown = kernel.run("%%interp --dry-run --in df --model claude-sonnet-5@anthropic\nprint(1)").stream()
+    assert "POST https://api.anthropic.com/v1/messages" in shown and "interp_values.load(globals(), 'df')" in shown
     local = kernel.run("%%interp --dry-run --in df --save nowhere\nprint('begun')").stream()
     assert "nothing is billed on this machine" in local and "file df.value.json: " in local
     assert "begun\\n" not in local.partition("{")[0]
