@@ -108,7 +108,8 @@ def check_can(execution: Execution, offer: Offer) -> None:
 
 def check_secrets(execution: Execution, labels: Mapping[str, str]) -> None:
     """Raises `HoldsSecret` for what looks like a key, in the code or in any other word of the user's."""
-    said = [*shield.texts_of(execution), *(("label", text) for text in (*labels, *labels.values()))]
+    said = [*shield.texts_of(execution), *exchange.texts_of(execution.inputs)]
+    said += (("label", text) for text in (*labels, *labels.values()))
     for name, text in said:
         if found := shield.find(text):
             where = f"line {text.count(chr(10), 0, found[0].start) + 1}" if name == "body" else f"the {name}"

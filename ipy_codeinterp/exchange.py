@@ -23,6 +23,7 @@ from ipy_codeinterp.mime import safe_text
 from ipy_codeinterp.sandbox.inside import values
 
 MB = 1 << 20
+MOST_LOOKED_AT = MB  # bytes of a value that is searched for keys
 MOST_KEPT = 1 << 30  # bytes of all files: beyond that the oldest go
 FOLDER = "values"
 LOADER = "interp_values"
@@ -62,6 +63,14 @@ def may_travel(value: object) -> bool:
     """Whether it looks as if it could be sent: for a hint, so without looking into it."""
     kind = type(value)
     return kind.__module__.partition(".")[0] in ("pandas", "numpy", "polars", "pyarrow") or kind in values.plain.KINDS
+
+
+def texts_of(files: Iterable[File]) -> Iterator[tuple[str, str]]:
+    """What can be read in values that were sent, with what it is called: of what nobody would look through, nothing."""
+    for file in files:
+        if file.path and (file.size or 0) <= MOST_LOOKED_AT and file.name.endswith(".json"):
+            with contextlib.suppress(OSError):
+                yield f"value of {name_of(file)}", file.path.read_text("utf-8", "replace")
 
 
 # --- what comes back ------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ipy_codeinterp import Session, exchange
-from ipy_codeinterp.errors import BadValue, InvalidInput, LostValue
+from ipy_codeinterp import Session, asked, exchange
+from ipy_codeinterp.errors import BadValue, HoldsSecret, InvalidInput, LostValue
 from ipy_codeinterp.execution import Execution, File
 from ipy_codeinterp.sandbox.inside import values
 from ipy_codeinterp.together.group import may_join
@@ -66,6 +66,17 @@ def test_who_takes_no_values(tmp_path: Path) -> None:
             session.execution("plot it", kind="task", get=("x",))
         with pytest.raises(BadValue, match="x cannot be sent: a value of type object"):
             session.execution("1", inputs={"x": object()})
+
+
+def test_keys_are_not_sent(tmp_path: Path) -> None:
+    """A value that holds what looks like a key is refused like a cell that does, unless it is meant."""
+    said = {"params": {"url": "https://example.org", "token": "sk-ant-api03-" + "aB3d" * 20}}
+    with Session(data_dir=tmp_path, warm="never") as session:
+        with pytest.raises(HoldsSecret, match="the value of params holds what looks like"):
+            session.run("1", inputs=said)
+        execution = session.execution("1", inputs={"params": {"url": "https://example.org"}})
+
+    asked.check_secrets(execution, {})
 
 
 @pytest.mark.parametrize("limit", [0, 101, -1])

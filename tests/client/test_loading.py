@@ -14,7 +14,7 @@ import pytest
 from ipy_codeinterp import Session, catalog, exchange
 from ipy_codeinterp.client import loading
 from ipy_codeinterp.client.http import Endpoint
-from ipy_codeinterp.errors import LostValue
+from ipy_codeinterp.errors import LostValue, ReplayMiss
 from ipy_codeinterp.execution import Event, Execution, File, Notice
 from tests.conformance.served import served
 
@@ -82,6 +82,20 @@ def test_there_and_back(elsewhere: Elsewhere, tmp_path: Path) -> None:
         str(each) for each in said if isinstance(each, Notice)
     ]
     assert "interp_values.load(globals(), 'k')\\nprint(k)" in json.dumps(dry.body)
+
+
+@pytest.mark.sandbox
+@pytest.mark.conformance
+def test_recorded_and_replayed(writes: Elsewhere, tmp_path: Path) -> None:
+    """What came back is in a recording, and comes again without anybody; another value is another run."""
+    how: dict[str, Any] = {"model": "claude@elsewhere", "get": ("out",)}
+    terms: dict[str, Any] = {"providers": [writes], "unpriced": ("*@elsewhere",), "warm": "never"}
+    with Session(data_dir=tmp_path / "a", record=tmp_path / "kept", **terms) as session:
+        session.run("out = [k]", inputs={"k": 3}, **how)
+    with Session(data_dir=tmp_path / "b", replay=tmp_path / "kept", warm="never") as session:
+        assert session.values(session.run("out = [k]", inputs={"k": 3}, **how)) == {"out": [3]}
+        with pytest.raises(ReplayMiss):
+            session.run("out = [k]", inputs={"k": 4}, **how)
 
 
 @pytest.mark.sandbox
