@@ -102,6 +102,9 @@ class BadAttachment(InvalidInput):
 class BadValue(InvalidInput):
     """A variable's value that cannot be sent."""
 
+    failed = "the value"
+    advice = "send what can travel: docs/data.md"
+
 
 class BadRecording(InvalidInput):
     """A folder that holds no recording, or one that cannot be read."""
@@ -194,9 +197,15 @@ class BatchCancelled(BatchEnded):
 class LostValue(InterpError):
     """The value of a variable did not come back from a run, or as what is no value."""
 
+    failed = "the value"
+    advice = "the run is kept: look at its Result (--out)"
+
 
 class NotSaved(InterpError):
     """What a run left could not be written into a folder."""
+
+    failed = "the folder"
+    advice = "name another one: --save DIR"
 
 
 class DeadlineExceeded(InterpError):

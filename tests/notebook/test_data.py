@@ -43,16 +43,16 @@ def test_what_is_not_there(kernel: Any) -> None:
         kernel.run("%%interp --in dff\n1").traceback == "UsageError: --in: there is no variable dff: did you mean df?"
     )
     unfit = kernel.run("%%interp --in f\nprint('begun')")
-    assert unfit.traceback.startswith("BadValue: f cannot be sent: a value of type builtin_function_or_method")
+    assert unfit.traceback.startswith("BadValue (the value): f cannot be sent: a value of type builtin_function")
     assert unfit.stream() == ""
     bash = kernel.run("%%interp --in k --language bash\necho")
-    assert bash.traceback.startswith("BadValue: bash takes no values of variables")
+    assert bash.traceback.startswith("BadValue (the value): bash takes no values of variables")
 
 
 def test_what_did_not_come(kernel: Any) -> None:
     """A name the code does not leave fails the cell and keeps the run and the others; a failed run brings nothing."""
     lost = kernel.run("%%interp --get here,nope --out r\nhere = 5\nprint('ran')")
-    assert lost.traceback.startswith("LostValue: nope did not come back: the code left no variable nope")
+    assert lost.traceback.startswith("LostValue (the value): nope did not come back: the code left no variable nope")
     assert lost.stream() == "ran\n" and kernel.run("print(here, r.ok)").stream() == "5 True\n"
 
     failed = kernel.run("%%interp --in k --get here\nhere = 6\n1/0")
@@ -88,7 +88,7 @@ def test_save_and_from(kernel: Any, folder: Path) -> None:
     assert saved.stream() == "saved in kept: figure-1.png, a.csv; left out: .profile (a name that begins with a dot)\n"
     assert sorted(path.name for path in (folder / "kept").iterdir()) == ["a.csv", "figure-1.png"]
     again = kernel.run("%interp --from plot.py --save kept")
-    assert again.traceback.startswith("NotSaved: not saved in kept: figure-1.png (it is there already: --force")
+    assert again.traceback.startswith("NotSaved (the folder): not saved in kept: figure-1.png (it is there already")
     assert kernel.run("%interp --from plot.py --save kept --force").error is None
     assert kernel.run("%interp --from two.R").stream() == "2"
 
