@@ -15,7 +15,7 @@ from ipy_codeinterp import consent, registry, settings
 from ipy_codeinterp.errors import InterpError, InvalidInput
 from ipy_codeinterp.execution import Result
 from ipy_codeinterp.notebook import cell as cells
-from ipy_codeinterp.notebook import detail, misplaced, own_verbs, source
+from ipy_codeinterp.notebook import detail, misplaced, nest, own_verbs, source
 from ipy_codeinterp.notebook.arguments import parse, with_arguments
 from ipy_codeinterp.notebook.completion import Completion
 from ipy_codeinterp.notebook.configured import Configured
@@ -106,6 +106,8 @@ class InterpMagics(Magics):
         name, value = str(change["name"]), change["new"]
         self._desk.session.settings = self._desk.settings.changed(**{name: value})
         self._desk.configured.change(name, value, "%config")
+        if name == "bridge" and value == "nest":
+            nest.apply()
 
     def _tune(self, name: str, value: Any) -> None:
         """From the panel, as by `%config`. Raises what says that `value` is none."""
@@ -116,6 +118,9 @@ class InterpMagics(Magics):
     def open(self) -> None:
         self._completion.begin()
         misplaced.begin(self.shell)
+        self.shell.events.register("post_run_cell", nest.hint)
+        if self._desk.settings.bridge == "nest":
+            nest.apply()
         self._html_formatter.for_type(Result, result_html)
         if self._desk.settings.warm == "load":
             self._desk.session.start()
@@ -123,6 +128,7 @@ class InterpMagics(Magics):
     def close(self) -> None:
         self._completion.end()
         misplaced.end(self.shell)
+        self.shell.events.unregister("post_run_cell", nest.hint)
         self._html_formatter.type_printers.pop(Result, None)
         self._desk.close()
 

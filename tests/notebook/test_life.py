@@ -71,15 +71,45 @@ def _stays(kernel: Kernel, before: Counter[str]) -> Counter[str]:
     return more
 
 
-def test_run_all_works_beside_the_original_nest_asyncio(clean_environment: dict[str, str], tmp_path: Path) -> None:
-    """Five queued cells all run, in order, with nest_asyncio 1.6 applied by the user."""
+LOAD = "%load_ext ipy_codeinterp"
+SCRIPT = "import asyncio\nasync def main():\n    await asyncio.sleep(0.01)\n    print('done')\nasyncio.run(main())"
+
+
+@pytest.mark.parametrize("package", ["nest_asyncio", "nest_asyncio2"])
+@pytest.mark.parametrize("first", ["applied", "loaded"])
+def test_run_all_works_beside_nested_loops(
+    clean_environment: dict[str, str], tmp_path: Path, package: str, first: str
+) -> None:
+    """Five queued cells each run exactly once, in order, whoever's nested loops the user applies, before or after."""
+    apply = f"import {package}\n{package}.apply()"
     with started(clean_environment, tmp_path) as kernel:
-        kernel.run("import nest_asyncio\nnest_asyncio.apply()\n%load_ext ipy_codeinterp")
-        requests = [kernel.begin(f"%%interp\nimport time\ntime.sleep(0.2)\nprint({i})") for i in range(5)]
+        kernel.run("\n".join([apply, LOAD] if first == "applied" else [LOAD, apply]))
+        kernel.run("ran = []")
+        cells = [f"%%interp --container c\nran = [*globals().get('ran', []), {i}]\nprint(ran)" for i in range(5)]
+        requests = [kernel.begin(cell) for cell in cells]
 
         outputs = [kernel.end(request) for request in requests]
 
-        assert [o.stream() for o in outputs] == [f"{i}\n" for i in range(5)]
+        assert [o.stream() for o in outputs] == [f"{list(range(i + 1))}\n" for i in range(5)]
+        assert "done" in kernel.run(SCRIPT).stream()
+
+
+def test_a_pasted_script(clean_environment: dict[str, str], tmp_path: Path) -> None:
+    """`asyncio.run(...)` in a cell completes with the bridge `nest`; without it the error is followed by its name."""
+    with started(clean_environment, tmp_path) as kernel:
+        kernel.run(LOAD)
+        without = kernel.run(SCRIPT)
+        kernel.run("%config InterpMagics.bridge = 'nest'")
+        nested = kernel.run(SCRIPT)
+        cell = kernel.run("%%interp\nprint('on')")
+        kernel.run("%unload_ext ipy_codeinterp")
+        other = kernel.run("raise RuntimeError('cannot be called from a running event loop')")
+
+    assert without.error and without.error["ename"] == "RuntimeError"
+    assert "%config InterpMagics.bridge = 'nest'" in without.stream("stderr")
+    assert (nested.status, nested.stream()) == ("ok", "done\n")
+    assert cell.stream() == "on\n"
+    assert other.stream("stderr") == ""
 
 
 def test_the_nest_bridge_keeps_the_users_tasks_running(clean_environment: dict[str, str], tmp_path: Path) -> None:

@@ -169,12 +169,17 @@ def test_terminal_waits_for_a_body(shell: InteractiveShell) -> None:
 def test_nothing_is_left(tmp_path: Path) -> None:
     """What is told of misplaced cells is gone when unloaded."""
     shell = InteractiveShell()
-    before = (list(shell.input_transformers_cleanup), set(shell.magics_manager.magics["line"]))
+
+    def hooks() -> tuple[list[Any], set[str], list[Any]]:
+        lines = set(shell.magics_manager.magics["line"])
+        return list(shell.input_transformers_cleanup), lines, list(shell.events.callbacks["post_run_cell"])
+
+    before = hooks()
     notebook.load(shell)
     notebook.load(shell)
     notebook.unload(shell)
 
-    assert (shell.input_transformers_cleanup, set(shell.magics_manager.magics["line"])) == before
+    assert hooks() == before
 
 
 # --- configuration --------------------------------------------------------------------------------
