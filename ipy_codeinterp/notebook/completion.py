@@ -19,7 +19,7 @@ from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMa
 
 from ipy_codeinterp import catalog, consent, languages
 from ipy_codeinterp.errors import InterpError
-from ipy_codeinterp.notebook import own_verbs, topics
+from ipy_codeinterp.notebook import job_verbs, own_verbs, topics
 from ipy_codeinterp.notebook.arguments import FLAGS, verb_parser
 from ipy_codeinterp.notebook.configured import NAMES
 from ipy_codeinterp.notebook.desk import Desk
@@ -90,6 +90,11 @@ def runs(desk: Desk, fragment: str) -> list[str]:
     return []
 
 
+def jobs(desk: Desk, fragment: str) -> list[str]:
+    """Those that are not over come first."""
+    return [state.id for state in sorted(desk.jobs.states(), key=lambda state: state.is_over)]
+
+
 def waiting(desk: Desk, fragment: str) -> list[str]:
     return [id for id in runs(desk, fragment) if id.startswith("batch_")]
 
@@ -112,6 +117,8 @@ ARGUMENTS: dict[tuple[str, str] | str, Source] = {
     ("container", "name"): containers,
     ("batch", "action"): lambda desk, _: BATCH_ACTIONS,
     ("batch", "id"): waiting,
+    ("wait", "ids"): jobs,
+    ("cancel", "id"): lambda desk, fragment: [*jobs(desk, fragment), job_verbs.ALL],
     ("models", "name"): lambda desk, fragment: [*models(desk, fragment), *catalog.providers()],
     ("config", "name"): lambda desk, _: NAMES,
     ("help", "topic"): lambda desk, _: topics.topics(own_verbs.known),

@@ -15,6 +15,7 @@ from ipy_codeinterp.batch import new_batch
 from ipy_codeinterp.execution import Execution, Result
 from ipy_codeinterp.notebook import completion, own_verbs
 from ipy_codeinterp.notebook.arguments import FLAGS, verb_parser
+from ipy_codeinterp.notebook.jobs import JobState
 from ipy_codeinterp.settings import CHOICES
 from ipy_codeinterp.store import batches, database, journal
 from ipy_codeinterp.store.batches import Terms
@@ -116,7 +117,7 @@ def test_variables(shell: InteractiveShell) -> None:
     assert words(shell, "%%interp --out |") == ["table", "two"]
 
 
-def test_names_of_this_session(shell: InteractiveShell) -> None:
+def test_names_of_this_session(shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch) -> None:
     """Containers that a cell named, and what was put aside or kept lately, are completed."""
     desk: Any = shell.magics_manager.registry[notebook.NAME]._desk
     desk.ended(Execution("x", container="lab"))
@@ -129,6 +130,11 @@ def test_names_of_this_session(shell: InteractiveShell) -> None:
     assert words(shell, "%%interp --container |") == ["lab"]
     assert words(shell, "%interp container delete |") == ["lab"]
     assert words(shell, "%interp batch collect ba|") == [aside.id]
+    states = (JobState("run_2", "ok", "local@local", "", 0.0, True), JobState("run_3", "running", "", "", 0.0, False))
+    monkeypatch.setattr(desk.jobs, "states", lambda: states)
+    assert completion.jobs(desk, "") == ["run_3", "run_2"]
+    assert set(words(shell, "%interp wait |")) == {"run_2", "run_3"}
+    assert set(words(shell, "%interp cancel |")) == {"run_2", "run_3", "all"}
     assert completion.runs(desk, "") == [aside.id, "run_1"]
 
 
