@@ -40,7 +40,8 @@ from ipy_codeinterp.session import Session
 from ipy_codeinterp.settings import Settings
 from ipy_codeinterp.store import ledger
 from ipy_codeinterp.store.database import Database
-from ipy_codeinterp.store.ledger import Attempt, Meter, Origin
+from ipy_codeinterp.store.ledger import Attempt, Origin
+from ipy_codeinterp.store.meter import Meter
 from ipy_codeinterp.testing import ScriptedProvider
 
 CONCURRENCY = 50

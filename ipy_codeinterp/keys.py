@@ -171,7 +171,9 @@ def values(least: int) -> tuple[str, ...]:
 
 def masked(text: str) -> str:
     """The text without any key that is known here."""
-    for value in sorted((value for value in _found if value in text), key=len, reverse=True):
+    if len(text) < SHORTEST or not (found := [value for value in _found if value in text]):
+        return text
+    for value in sorted(found, key=len, reverse=True):
         text = text.replace(value, MASK)
     return text
 
@@ -180,6 +182,8 @@ def masked_in(value: Any) -> Any:
     """JSON with every text in it masked. Raises `RecursionError` for what is nested some hundred levels deep."""
     if isinstance(value, str):
         return masked(value)
+    if value is None or isinstance(value, (int, float)):
+        return value
     if isinstance(value, Mapping):
         return {masked(name): masked_in(each) for name, each in value.items()}
     return [masked_in(each) for each in value] if isinstance(value, list) else value

@@ -94,9 +94,8 @@ _CUT_ANYHOW = re.compile(rf"(?:{'|'.join(map(_cut, BEGINNINGS))})\Z")
 
 def find(text: str) -> list[Found]:
     """Every secret in `text`, in order, none within another."""
-    if len(text) < LEAST:
+    if len(text) < LEAST or not (found := [*_known_in(text), *_shaped_in(text)]):
         return []
-    found = [*_known_in(text), *_shaped_in(text)]
     kept: list[Found] = []
     for each in sorted(found, key=lambda each: (each.start, -each.end)):
         if not kept or each.start >= kept[-1].end:

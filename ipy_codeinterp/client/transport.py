@@ -70,7 +70,7 @@ class Transport:
 
         def heard(head: Heard) -> None:
             run.rate_headers = head.rate_headers
-            run.timings = replace(run.timings, connect=head.connect)
+            run.timings = Timings(run.timings.queue, head.connect, time.monotonic() - sent)
             if head.status == 200 and head.request_id:
                 run.request_ids += (head.request_id,)
 
@@ -79,7 +79,6 @@ class Transport:
         async with asked as response:
             run.decoder = decoder = dialect.decoder(ask)  # from here on code may have run
             begun = time.monotonic()
-            run.timings = replace(run.timings, first_byte=begun - sent)
             ran = await _read(response, dialect, decoder, run)
             ended = time.monotonic()
             run.reply = decoder.reply()
@@ -204,11 +203,12 @@ def _parted(run: Run, reply: Reply, ran: float | None, *, waited: float, arrived
     """
     known = run.timings
     execution = ran if reply.execution_seconds is None else reply.execution_seconds
-    if run.offer.is_local:
-        transfer = None if execution is None else max(arrived - execution, 0.0)
-        return replace(known, execution=execution, transfer=transfer)
-    model = max(waited - (known.connect or 0.0) - (execution or 0.0), 0.0)
-    return replace(known, execution=execution, model=model)
+    model = transfer = None
+    if not run.offer.is_local:
+        model = max(waited - (known.connect or 0.0) - (execution or 0.0), 0.0)
+    elif execution is not None:
+        transfer = max(arrived - execution, 0.0)
+    return Timings(known.queue, known.connect, known.first_byte, model, execution, transfer)
 
 
 async def _read(response: aiohttp.ClientResponse, dialect: Dialect, decoder: Decoder, run: Run) -> float | None:
