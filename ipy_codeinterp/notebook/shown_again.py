@@ -24,11 +24,14 @@ def put_again(desk: Desk, kept: Kept, *, with_error: bool = True) -> None:
     """All of its outputs, then how it was ended from outside; without the error where that is going to be raised."""
     result = kept.result
     author = result.offer if kept.execution.kind == "task" or not result.steps else ""
-    view = desk.view(facts={"id": result.id, "offer": result.offer}, author=author)
+    view, is_empty = desk.view(facts={"id": result.id, "offer": result.offer}, author=author), True
     try:
         for event in looking_back.again(kept, with_error=with_error):
             view.show(event)
+            is_empty = False
     finally:
         view.finish()
     if result.ending and with_error:
         desk.remark(result.ending)
+    elif is_empty and not result.error:
+        desk.remark("it showed nothing; %interp history lists what else there is")
