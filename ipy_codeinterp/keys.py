@@ -180,6 +180,8 @@ def masked(text: str) -> str:
 
 def masked_in(value: Any) -> Any:
     """JSON with every text in it masked. Raises `RecursionError` for what is nested some hundred levels deep."""
+    if not _found:
+        return value
     if isinstance(value, str):
         return masked(value)
     if value is None or isinstance(value, (int, float)):

@@ -80,6 +80,7 @@ SHAPES = (
 )
 BEGINNINGS = tuple(dict.fromkeys(shape.begins for shape in SHAPES))
 LONGEST = max(map(len, BEGINNINGS))
+BETWEEN = "\n\0\n"  # two texts: no shape goes on beyond it
 SHORT = 1 << 12  # characters: up to here one search for all beginnings is faster than one for each
 
 
@@ -225,7 +226,12 @@ def _cut_short(text: str, whole: str, start: int) -> Iterator[int]:
 
 
 def masked_value(value: Any) -> Any:
-    """The same with every text in it masked, as deep as it goes: what is nested may be hostile. Tuples become lists."""
+    """The same with every text in it masked, as deep as it goes: what is nested may be hostile.
+
+    What has no secret is given back as it is; in what has one, tuples become lists.
+    """
+    if not _holds_one(value):
+        return value
     box = [value]
     waiting: list[tuple[Any, Any]] = [(box, 0)]
     for within, place in waiting:  # which grows
@@ -241,6 +247,23 @@ def masked_value(value: Any) -> Any:
             within[place] = list(each)
             waiting += ((within[place], index) for index in range(len(each)))
     return box[0]
+
+
+def _holds_one(value: Any) -> bool:
+    """Whether there is a secret in any text of it; those that are short are looked through together."""
+    short, waiting = [], [value]
+    for each in waiting:  # which grows
+        if isinstance(each, str):
+            if LEAST <= len(each) <= SHORT:
+                short.append(each)
+            elif len(each) > SHORT and find(each):
+                return True
+        elif isinstance(each, (dict, Mapping)):
+            waiting += each
+            waiting += (inner for name, inner in each.items() if name not in PICTURES or not isinstance(inner, str))
+        elif isinstance(each, (list, tuple)):
+            waiting += each
+    return bool(find(BETWEEN.join(short)))
 
 
 def masked_event(event: Event) -> Event:

@@ -161,6 +161,18 @@ def test_nested() -> None:
     assert value == {MASK: 1, "b": [True, None, MASK], "image/png": CONFIGURED}
 
 
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("length", [0, shield.SHORT], ids=["short", "long"])
+def test_found_beside_others(name: str, length: int) -> None:
+    """A secret is masked among other texts, be it a value or a name; what has none is given back as it is."""
+    others = {"a": ["-----BEGIN ", "EXAMPLE", None, 1.5], "b": "x" * 5000, "aws_secret_access_key=": ("sk-", "AKIA")}
+    secret = " " * length + SECRETS[name]
+
+    assert masked_value(others) is others
+    assert SECRETS[name] not in str(masked_value({**others, "c": [secret, *others["a"]]}))
+    assert SECRETS[name] not in str(masked_value({**others, secret: "EXAMPLE"}))
+
+
 def test_events() -> None:
     """What code shows, raises and leaves is masked in each of its parts."""
     key = SECRETS["openai"]
