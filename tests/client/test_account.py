@@ -199,6 +199,7 @@ def test_two_processes_share_the_day(database: Database) -> None:
     theirs = Account(other, lambda _: None, lambda: Origin("other"), lambda: Funds(day=Decimal("1.5")))
 
     asyncio.run(ours(priced(), costs_a_dollar))
+    database.flush()  # until what it cost is there: nobody waits for that
     with pytest.raises(OverBudget, match=r"\$0.5000 is left of the day"):
         asyncio.run(theirs(priced(), costs_a_dollar))
     other.close()
