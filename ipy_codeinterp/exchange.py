@@ -165,7 +165,8 @@ def loader(data_dir: Path) -> File:
 
 def describe(value: Any) -> str:
     """What kind of thing it is, and how much: `dict of 4`, `int`, or a shape."""
-    kind = type(value).__name__
+    root = values.plain.root_of(value)
+    kind = f"{root} {type(value).__name__}" if root in ("polars", "pyarrow") else type(value).__name__
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and shape and all(isinstance(size, int) for size in shape):
         return f"{kind} {' × '.join(f'{size:,}' for size in shape)}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 from ipy_codeinterp import Session, asked, exchange
@@ -122,6 +123,7 @@ def _pieces() -> list[bytes]:
         (pd.DataFrame({"a": range(1500)}), "DataFrame 1,500 × 1"),
         (np.zeros((2, 3)), "ndarray 2 × 3"),
         (pd.Series([1]), "Series 1"),
+        (pl.DataFrame({"a": [1]}), "polars DataFrame 1 × 1"),
         ({"a": 1}, "dict of 1"),
         ("text", "str of 4"),
         (5, "int"),

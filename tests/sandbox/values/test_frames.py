@@ -80,7 +80,7 @@ def assert_same(found: Any, frame: Any) -> None:
 
 
 @given(frames())
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_every_frame_comes_back(frame: pd.DataFrame) -> None:
     """Values, dtypes, what is missing, names and order are the same; equal frames are equal bytes."""
     found = back(frame)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipy_codeinterp.sandbox.inside import values
@@ -160,6 +160,7 @@ def test_why_there_is_none() -> None:
     ),
     st.sampled_from(["frame", "series", "index", "array", "scalar", "timestamp", "datetime", "dict", "complex"]),
 )
+@settings(deadline=None)
 def test_anything(said: Any, tag: str) -> None:
     """Whatever JSON says, it is a value or refused: nothing else is raised."""
     forged = {**said, "$": tag} if isinstance(said, dict) else said

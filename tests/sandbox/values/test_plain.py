@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -77,6 +77,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 @given(nested)
+@settings(max_examples=50, deadline=None)
 def test_every_value_comes_back(value: Any) -> None:
     """What Python has is the same afterwards, with its types all through; equal values are equal bytes."""
     assert same(back(value), value)
@@ -94,6 +95,7 @@ def test_what_json_cannot_say() -> None:
 
 
 @given(kinds.flatmap(lambda kind: hnp.arrays(kind, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))))
+@settings(max_examples=50, deadline=None)
 def test_every_array_comes_back(array: Any) -> None:
     """An array keeps kind, shape and bytes, as a file of its own and among other values; it can be written to."""
     if array.dtype.kind == "U" and any(ord(c) in HALVES for text in array.ravel() for c in text):
