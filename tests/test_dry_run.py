@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,9 +18,10 @@ MODEL = "claude-sonnet-5@anthropic"
 
 
 @pytest.fixture
-def session(tmp_path: Path) -> Session:
+def session(tmp_path: Path) -> Iterator[Session]:
     """One that has no key, and is started for nobody."""
-    return Session(data_dir=tmp_path, warm="never")
+    with Session(data_dir=tmp_path, warm="never") as opened:
+        yield opened
 
 
 def body_of(text: str) -> dict[str, object]:

@@ -52,7 +52,8 @@ untagged <- function(said) {
 # A list of single values of one kind is a vector; what is missing is NA.
 simplified <- function(values) {
   is_missing <- vapply(values, is.null, NA)
-  kinds <- unique(vapply(values[!is_missing], function(x) if (is.atomic(x) && length(x) == 1L && !is.object(x)) typeof(x) else "", ""))
+  is_single <- function(x) is.atomic(x) && length(x) == 1L && !is.object(x)
+  kinds <- unique(vapply(values[!is_missing], function(x) if (is_single(x)) typeof(x) else "", ""))
   if (length(kinds) == 2L && all(kinds %in% c("integer", "double"))) kinds <- "double"
   if (length(kinds) != 1L || kinds == "") return(values)
   values[is_missing] <- NA
@@ -76,7 +77,8 @@ exact_or_tagged <- function(value) if (is.list(value)) as.numeric(value$v) else 
 # Integers of any width, as R's own where they fit. Its NA has the bytes of the least integer of four.
 integers <- function(bytes, type) {
   width <- WIDTHS[[type]]
-  if (width < 4L) return(readBin(bytes, "integer", length(bytes) %/% width, width, signed = !startsWith(type, "u"), endian = "little"))
+  is_signed <- !startsWith(type, "u")
+  if (width < 4L) return(readBin(bytes, "integer", length(bytes) %/% width, width, is_signed, endian = "little"))
   words <- as.numeric(readBin(bytes, "integer", length(bytes) %/% 4L, 4L, endian = "little"))
   words[is.na(words)] <- -2^31
   if (width == 8L) {
@@ -112,7 +114,8 @@ vector_of <- function(said) {
   switch(said$t,
     category = {
       codes <- integers(bytes, said$size)
-      factor(codes, seq_along(said$categories$v) - 1L, as.character(vector_of(said$categories)), ordered = said$ordered)
+      labels <- as.character(vector_of(said$categories))
+      factor(codes, seq_along(labels) - 1L, labels, ordered = said$ordered)
     },
     datetime = times(integers(bytes, "int64"), said$unit, said$zone),
     timedelta = as.difftime(missing_moments(integers(bytes, "int64")) / PER_SECOND[[said$unit]], units = "secs"),
@@ -173,7 +176,7 @@ as_frame <- function(said) {
     range = list(),
     flat = structure(list(vector_of(index$values)), names = index_name(index$name, "index")),
     multi = structure(Map(level_of, index$levels, index$codes),
-                      names = unlist(Map(index_name, index$names, sprintf("level_%d", seq_along(index$levels) - 1L))))
+                      names = unlist(Map(index_name, index$names, level_names(index))))
   )
   names <- vapply(column_names(said$columns), function(x) if (is.na(x)) "NA" else x, "")
   columns <- c(before, structure(lapply(said$data, vector_of), names = names))
@@ -189,6 +192,8 @@ column_names <- function(said) switch(said$i,
 
 index_name <- function(name, else_name) if (is.null(name)) else_name else as.character(decoded(name))
 
+level_names <- function(index) sprintf("level_%d", seq_along(index$levels) - 1L)
+
 level_of <- function(level, codes) vector_of(level)[integers(jsonlite::base64_dec(codes), "int64") + 1]
 
 # --- out --------------------------------------------------------------------------------------------
@@ -200,8 +205,9 @@ packed <- function(value, depth = 0L) {
   if (inherits(value, "POSIXlt")) value <- as.POSIXct(value)
   if (is.data.frame(value)) return(packed_frame(value, depth))
   if (inherits(value, "AsIs")) class(value) <- setdiff(class(value), "AsIs")
-  if (inherits(value, c("Date", "POSIXct", "difftime")) && length(value) == 1L && !is.na(value)) return(packed_moment(value))
-  if (inherits(value, c("factor", "Date", "POSIXct", "difftime"))) return(packed_series(value, depth))
+  is_moment <- inherits(value, c("Date", "POSIXct", "difftime"))
+  if (is_moment && length(value) == 1L && !is.na(value)) return(packed_moment(value))
+  if (is_moment || is.factor(value)) return(packed_series(value, depth))
   if (is.object(value) && !is.list(value) || isS4(value)) stop(no_way(value))
   if (is.array(value)) return(packed_array(value))
   if (is.atomic(value)) packed_vector(value) else if (is.list(value)) packed_list(value, depth) else stop(no_way(value))
@@ -219,7 +225,9 @@ packed_single <- function(value) {
   if (is.character(value)) return(if (is.na(value)) "null" else quoted(value))
   if (is.logical(value)) return(if (is.na(value)) "null" else if (value) "true" else "false")
   if (is.integer(value)) return(if (is.na(value)) "null" else sprintf("%d", value))
-  if (is.complex(value)) return(tagged("complex", sprintf("[%s,%s]", packed_single(Re(value)), packed_single(Im(value)))))
+  if (is.complex(value)) {
+    return(tagged("complex", sprintf("[%s,%s]", packed_single(Re(value)), packed_single(Im(value)))))
+  }
   if (!is.finite(value)) return(tagged("float", if (is.na(value)) '"nan"' else if (value > 0) '"inf"' else '"-inf"'))
   text <- sprintf("%.17g", value)
   if (grepl("[.e]", text)) text else paste0(text, ".0")
@@ -230,16 +238,20 @@ packed_vector <- function(value) {
   singles <- function() vapply(unname(value), packed_single, "")
   if (!is.null(names(value))) return(packed_names(names(value), singles()))
   if (length(value) == 1L) return(packed_single(value))
-  if (is.character(value) || (!is.double(value) && !is.complex(value) && anyNA(value))) return(sprintf("[%s]", joined(singles())))
+  has_gaps <- !is.double(value) && !is.complex(value) && anyNA(value) # for which numpy has no word
+  if (is.character(value) || has_gaps) return(sprintf("[%s]", joined(singles())))
   packed_array(array(value, length(value)))
 }
 
 packed_array <- function(value) {
   shape <- sprintf(',"shape":[%s]', joined(dim(value)))
   flat <- as.vector(if (length(dim(value)) > 1L) aperm(value) else value)
-  if (is.character(flat) || (is.integer(flat) || is.logical(flat)) && anyNA(flat)) stop("a matrix of texts, or with NA, cannot travel: make it a data frame")
+  has_gaps <- (is.integer(flat) || is.logical(flat)) && anyNA(flat)
+  if (is.character(flat) || has_gaps) stop("a matrix of texts, or with NA, cannot travel: make it a data frame")
   kind <- switch(typeof(flat), double = "<f8", integer = "<i8", logical = "|b1", complex = "<c16", stop(no_way(value)))
-  bytes <- if (is.logical(flat)) in_base64(as.raw(flat)) else if (is.integer(flat)) in_base64(int64_bytes(flat)) else written(flat)
+  bytes <- switch(typeof(flat),
+    logical = in_base64(as.raw(flat)), integer = in_base64(int64_bytes(flat)), written(flat)
+  )
   tagged("array", bytes, sprintf('%s,"dtype":"%s"', shape, kind))
 }
 
@@ -261,7 +273,8 @@ packed_moment <- function(value) {
   if (inherits(value, "difftime")) {
     return(tagged("timedelta", sprintf("[0,0,%.0f]", round(as.numeric(value, units = "secs") * 1e6))))
   }
-  sprintf('{"$":"timestamp","v":%.0f,"unit":"us","zone":{"key":%s}}', round(as.numeric(value) * 1e6), quoted(zone_of(value)))
+  microseconds <- round(as.numeric(value) * 1e6)
+  sprintf('{"$":"timestamp","v":%.0f,"unit":"us","zone":{"key":%s}}', microseconds, quoted(zone_of(value)))
 }
 
 zone_of <- function(value) {
@@ -275,18 +288,19 @@ packed_series <- function(value, depth) {
 }
 
 packed_frame <- function(value, depth) {
-  names <- packed_texts(names(value))
   is_counted <- .row_names_info(value) < 0L || identical(rownames(value), as.character(seq_len(nrow(value))))
   index <- if (is_counted) sprintf('{"i":"range","start":0,"stop":%d,"step":1,"name":null}', nrow(value))
     else sprintf('{"i":"flat","name":null,"values":%s}', packed_texts(rownames(value)))
   columns <- vapply(seq_along(value), function(at) tryCatch(packed_column(value[[at]], depth), error = function(error) {
     stop(sprintf("column %s: %s", names(value)[at], conditionMessage(error)))
   }), "")
-  sprintf('{"$":"frame","columns":{"i":"flat","name":null,"values":%s},"index":%s,"data":[%s]}', names, index, joined(columns))
+  names <- sprintf('{"i":"flat","name":null,"values":%s}', packed_texts(names(value)))
+  sprintf('{"$":"frame","columns":%s,"index":%s,"data":[%s]}', names, index, joined(columns))
 }
 
 packed_texts <- function(values) {
-  sprintf('{"t":"string","missing":"nan","v":%s}', as.character(jsonlite::toJSON(utf8(as.character(values)), na = "null")))
+  texts <- as.character(jsonlite::toJSON(utf8(as.character(values)), na = "null"))
+  sprintf('{"t":"string","missing":"nan","v":%s}', texts)
 }
 
 packed_column <- function(values, depth) {
@@ -296,22 +310,31 @@ packed_column <- function(values, depth) {
   if (is.factor(values)) {
     codes <- replace(as.integer(values) - 1L, is.na(values), -1L)
     is_ordered <- if (is.ordered(values)) "true" else "false"
-    return(numbers("category", written(codes), sprintf(',"size":"int32","ordered":%s,"categories":%s', is_ordered, packed_texts(levels(values)))))
+    more <- sprintf(',"size":"int32","ordered":%s,"categories":%s', is_ordered, packed_texts(levels(values)))
+    return(numbers("category", written(codes), more))
   }
   if (inherits(values, "Date")) return(numbers("datetime", moments(unclass(values) * 86400), ',"unit":"s","zone":null'))
   if (inherits(values, "POSIXct")) {
     zone <- sprintf(',"unit":"us","zone":{"key":%s}', quoted(zone_of(values)))
     return(numbers("datetime", moments(unclass(values) * 1e6), zone))
   }
-  if (inherits(values, "difftime")) return(numbers("timedelta", moments(as.numeric(values, units = "secs") * 1e6), ',"unit":"us"'))
+  if (inherits(values, "difftime")) {
+    return(numbers("timedelta", moments(as.numeric(values, units = "secs") * 1e6), ',"unit":"us"'))
+  }
   if (is.list(values) && !is.data.frame(values)) {
     return(sprintf('{"t":"object","v":[%s]}', joined(vapply(unclass(values), packed, "", depth + 1L))))
   }
   if (is.object(values) && !inherits(values, "AsIs") || !is.null(dim(values))) stop(no_way(values))
   switch(typeof(values),
     double = numbers("float64", written(as.double(values))),
-    integer = if (anyNA(values)) numbers("Int64", in_base64(int64_bytes(replace(values, is.na(values), 0L))), mask()) else numbers("int64", in_base64(int64_bytes(values))),
-    logical = if (anyNA(values)) numbers("boolean", in_base64(as.raw(replace(values, is.na(values), FALSE))), mask()) else numbers("bool", in_base64(as.raw(values))),
+    integer = {
+      bytes <- in_base64(int64_bytes(replace(values, is.na(values), 0L)))
+      if (anyNA(values)) numbers("Int64", bytes, mask()) else numbers("int64", bytes)
+    },
+    logical = {
+      bytes <- in_base64(as.raw(replace(values, is.na(values), FALSE)))
+      if (anyNA(values)) numbers("boolean", bytes, mask()) else numbers("bool", bytes)
+    },
     character = packed_texts(values),
     complex = numbers("complex128", written(as.complex(values))),
     stop(no_way(values))

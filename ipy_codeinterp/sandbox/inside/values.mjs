@@ -7,7 +7,8 @@ const TAG = "$";
 const MOST_DEPTH = 60;
 const UNITS = { s: 1000n, ms: 1n, us: 1000n, ns: 1000000n }; // to milliseconds: s is multiplied, us and ns divided
 const NAT = -(1n << 63n);
-const WHAT_CAN = "what can: null, booleans, numbers, texts, Dates, typed arrays, and arrays, Maps, Sets and plain objects of these";
+const WHAT_CAN =
+  "what can: null, booleans, numbers, texts, Dates, typed arrays, and arrays, Maps, Sets and plain objects of these";
 
 // --- in ---
 
@@ -24,7 +25,9 @@ function decoded(said) {
 
 function fromPairs(pairs) {
   const made = {};
-  for (const [name, value] of pairs) Object.defineProperty(made, name, { value, enumerable: true, writable: true, configurable: true });
+  for (const [name, value] of pairs) {
+    Object.defineProperty(made, name, { value, enumerable: true, writable: true, configurable: true });
+  }
   return made;
 }
 
@@ -168,8 +171,9 @@ export function packed(value) {
 }
 
 const DTYPES = {
-  Int8Array: "|i1", Uint8Array: "|u1", Uint8ClampedArray: "|u1", Int16Array: "<i2", Uint16Array: "<u2", Int32Array: "<i4",
-  Uint32Array: "<u4", BigInt64Array: "<i8", BigUint64Array: "<u8", Float32Array: "<f4", Float64Array: "<f8",
+  Int8Array: "|i1", Uint8Array: "|u1", Uint8ClampedArray: "|u1", Int16Array: "<i2", Uint16Array: "<u2",
+  Int32Array: "<i4", Uint32Array: "<u4", BigInt64Array: "<i8", BigUint64Array: "<u8",
+  Float32Array: "<f4", Float64Array: "<f8",
 };
 
 function encoded(value, depth) {
