@@ -19,6 +19,7 @@ from ipy_codeinterp.keys import MASK
 LEAST = 12  # characters of a configured key that is looked for in code and outputs: `ollama` is a word
 LEAST_VARIED = 8  # different characters: xxxxxxxx is nobody's key
 SAID = ("body", "container", "expect")  # texts of an Execution
+MOST_COLOUR = 24  # characters of what sets a colour
 MOST_HELD = 1 << 14  # characters that a piece of text may hold back
 PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "application/pdf"})  # base64, in which nobody writes keys
 
@@ -91,6 +92,8 @@ def _cut(begins: str) -> str:
 
 _BEGUN_ANYHOW = re.compile("|".join(map(re.escape, BEGINNINGS)))
 _CUT_ANYHOW = re.compile(rf"(?:{'|'.join(map(_cut, BEGINNINGS))})\Z")
+_COLOURED = re.compile(r"\x1b\[[0-9;]{0,20}m\Z")  # a text that ends with a colour
+_COLOUR_CUT = re.compile(r"\x1b(?:\[[0-9;]{0,20})?\Z")  # and one that ends within it
 
 
 def find(text: str) -> list[Found]:
@@ -101,6 +104,8 @@ def find(text: str) -> list[Found]:
     for each in sorted(found, key=lambda each: (each.start, -each.end)):
         if not kept or each.start >= kept[-1].end:
             kept.append(each)
+        elif each.end > kept[-1].end:  # two that lie over each other are one
+            kept[-1] = kept[-1]._replace(end=each.end)
     return kept
 
 
@@ -156,6 +161,8 @@ def _end(shape: Shape, text: str, at: int) -> int:
 
 def _is_within_a_word(text: str, at: int) -> bool:
     before = text[at - 1 : at]
+    if before == "m" and _COLOURED.search(text, max(0, at - MOST_COLOUR), at):
+        return False  # a traceback colours a string: the word begins after that
     return before.isalnum() or before == "_"
 
 
@@ -167,7 +174,7 @@ class MaskFilter:
 
     def __init__(self) -> None:
         self._held = ""
-        self._before = ""  # the character that was let go last: within a word no shape begins
+        self._before = ""  # what was let go last, a character or a colour: within a word no shape begins
 
     def feed(self, piece: str) -> str:
         """What may be shown now."""
@@ -182,7 +189,8 @@ class MaskFilter:
 
     def _let_go(self, text: str, cut: int) -> str:
         shown, self._held = masked(text[:cut])[len(self._before) :], text[cut:]
-        self._before = text[:cut][-1:]
+        coloured = _COLOURED.search(text, max(0, cut - MOST_COLOUR), cut)
+        self._before = coloured[0] if coloured else text[:cut][-1:]
         return shown
 
 
@@ -192,6 +200,8 @@ def _beginning(text: str, start: int) -> int:
     found = [len(text)]
     for value in keys.values(LEAST):
         found += _cut_short(text, value, max(least, len(text) - len(value) + 1))
+    if colour := _COLOUR_CUT.search(text, max(start, len(text) - MOST_COLOUR)):
+        found.append(colour.start())
     found += _cut_beginning(text, max(least, len(text) - LONGEST + 1))
     for shape in SHAPES if _may_hold_one(text, least) else ():
         at = text.find(shape.begins, least)

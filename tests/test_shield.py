@@ -106,7 +106,12 @@ def test_cut(name: str, size: int) -> None:
 
 
 @given(
-    st.lists(st.sampled_from([*SECRETS.values(), *WORDS, " ", "\n", "-", "sk-", "eyJ", "-----BEGIN ", "é"])), st.data()
+    st.lists(
+        st.sampled_from(
+            [*SECRETS.values(), *WORDS, " ", "\n", "-", "sk-", "eyJ", "-----BEGIN ", "é", "\x1b[33m", "\x1b["]
+        )
+    ),
+    st.data(),
 )
 def test_any_cut(parts: list[str], data: st.DataObject) -> None:
     """However a text is cut, the pieces together show what the whole would have shown."""
@@ -145,6 +150,23 @@ def test_found() -> None:
         ("a GitHub token", SECRETS["github"]),
         ("an Anthropic key", SECRETS["anthropic"]),
     ]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize("colour", ["\x1b[33m", "\x1b[38;5;28;01m", "\x1b[m"])
+def test_coloured(colour: str, size: int) -> None:
+    """In a coloured traceback a secret that follows a colour is masked, in pieces, too; an `m` of a word is none."""
+    key = SECRETS["github"]
+    text = f"{colour}'\x1b[39m{colour}{key}\x1b[39m{colour}'"
+
+    assert masked(text) == text.replace(key, MASK)
+    assert "".join(in_pieces(text, size)) == text.replace(key, MASK)
+    assert masked(f"m{key}") == f"m{key}"
+
+
+def test_overlapping() -> None:
+    """Where two secrets lie over each other nothing of either is left."""
+    assert masked(f"{SECRETS['slack address']}{CONFIGURED}.") == f"{MASK}."
 
 
 def test_nested() -> None:

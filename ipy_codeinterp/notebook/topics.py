@@ -58,7 +58,7 @@ def _group(title: str) -> str:
 
 def _flag(names: tuple[str, ...], options: Mapping[str, Any]) -> str:
     value = f" {options['metavar']}" if "metavar" in options else ""
-    return f"  {', '.join(names)}{value}\n      {options['help']}"
+    return f"  {', '.join(names)}{value}\n      {options['help'].replace('%%', '%')}"
 
 
 def _setting(name: str) -> str:

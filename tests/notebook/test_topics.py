@@ -83,6 +83,7 @@ def test_topics_are_all() -> None:
     flags = {name for names, _ in FLAGS for name in names}
 
     assert {*GROUPS, *own_verbs.known, *flags, *NAMES} <= set(topics.topics(own_verbs.known))
+    assert "`%interp stats --by label`" in topics.said("--label", own_verbs.known)
     assert "--settle" in topics.said("budget", own_verbs.known)
     assert "setting budget: USD that one session may spend" in topics.said("budget", own_verbs.known)
 
