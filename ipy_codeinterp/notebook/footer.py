@@ -22,6 +22,7 @@ BETWEEN = " \N{MIDDLE DOT} "
 PLACEHOLDERS = ("OFFER", "TIME", "TOKENS", "COST")  # of all that varies
 MARK = "interp: "  # begins the line of text, so that the sanitizer finds it
 STYLE = "margin: 2px 0 0; padding: 0; font-size: 85%; line-height: 1.4; opacity: 0.75"  # plain: saved pages keep it
+CLASSES = "interp-footer tex2jax_ignore mathjax_ignore"  # two dollars are no formula
 LEAST_SHOWN = 0.001  # seconds; a part of the time that is shorter says nothing
 MOST_WORDS = 80  # characters of what others chose: a model's name, an isolation
 USUAL = (None, "bubblewrap")  # isolations that go without saying
@@ -43,7 +44,7 @@ def show(shell: InteractiveShell, asked: Execution, ended: Result | Partial, *, 
 def bundle(words: tuple[str, ...]) -> dict[str, str]:
     """The line as HTML that survives in saved notebooks, and as text."""
     line = BETWEEN.join(words)
-    return {"text/html": f'<p class="interp-footer" style="{STYLE}">{escape(line)}</p>', "text/plain": MARK + line}
+    return {"text/html": f'<p class="{CLASSES}" style="{STYLE}">{escape(line)}</p>', "text/plain": MARK + line}
 
 
 def said(asked: Execution, ended: Result | Partial) -> Iterator[str]:

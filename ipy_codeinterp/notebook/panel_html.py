@@ -25,6 +25,7 @@ MOST_OFFERS = 2  # with a row of their own: the latest
 MOST_NAME = 28  # characters of an offer
 BARS = "▁▂▃▄▅▆▇█"
 ALL = "all"
+NO_FORMULA = "tex2jax_ignore mathjax_ignore"  # two dollars are none
 
 HEADS = ("offer", "calls", "failures", "success", "billed", "list price ~", "p50", "p95", "p99", "latest", "now")
 
@@ -56,14 +57,14 @@ Look = Callable[[str], str]
 
 def live(reading: Reading) -> str:
     """As short as it can be, without the ends that HTML needs none of; SHEET belongs beside it."""
-    html = f'<div class="interp-panel">{"".join(_parts(reading, lambda _: ""))}</div>'
+    html = f'<div class="interp-panel {NO_FORMULA}">{"".join(_parts(reading, lambda _: ""))}</div>'
     return NEEDLESS.sub("", html)
 
 
 def static(reading: Reading) -> str:
     """What is left behind."""
     inline: Look = lambda name: f' style="{PLAIN[name]}"'  # noqa: E731
-    return f"<div{inline('panel')}>{''.join(_parts(reading, inline))}</div>"
+    return f'<div class="{NO_FORMULA}"{inline("panel")}>{"".join(_parts(reading, inline))}</div>'
 
 
 def text(reading: Reading) -> str:
@@ -94,7 +95,12 @@ def rows(reading: Reading) -> Iterator[tuple[str, ...]]:
     if len(offers) > MOST_OFFERS:
         rest = offers[:-MOST_OFFERS]
         names = {name for name, _ in rest}
-        yield _row(f"{len(rest)} others", _together([sums for _, sums in rest]), reading, names.__contains__)
+        yield _row(
+            f"{len(rest)} {'other' if len(rest) == 1 else 'others'}",
+            _together([sums for _, sums in rest]),
+            reading,
+            names.__contains__,
+        )
     name = _short(offers[0][0]) if len(offers) == 1 else ALL
     yield _row(name, reading.totals.all, reading, lambda _: True)
 
