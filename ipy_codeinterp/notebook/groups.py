@@ -9,6 +9,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "where it runs": ("--with", "--mount", "--network"),
     "rarely": (
         "--expect",
+        "--new",
         "--no-execute",
         "--repeat",
         "--interactive",

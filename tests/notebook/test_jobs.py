@@ -127,7 +127,7 @@ def test_refused(desk: Desk) -> None:
     desk.wait(job)
 
     assert job.state == "InvalidInput" and isinstance(job.error, InvalidInput)
-    assert slate.written[-1].endswith("InvalidInput: no: do this")
+    assert slate.written[-1].endswith("InvalidInput (your input): no: do this")
 
 
 def test_names(desk: Desk) -> None:
