@@ -18,6 +18,11 @@ def new(kind: str) -> str:
     return f"{kind}_{_process}{next(_numbers):06x}"
 
 
+def is_own(id: str) -> bool:
+    """Whether this process gave it."""
+    return id.partition("_")[2].startswith(_process)
+
+
 def _draw() -> None:
     global _process
     _process = secrets.token_hex(6)

@@ -78,7 +78,7 @@ def window(said: str) -> timedelta:
 
 
 def add_show(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", nargs="?", metavar="ID", help="which one, by its id or its beginning (default: the last)")
+    parser.add_argument("id", nargs="?", metavar="ID", help="which one, by its id or a part of it (default: the last)")
     parser.add_argument("-o", "--out", metavar="NAME", help="put the Result into this variable, in a notebook")
 
 
@@ -92,7 +92,7 @@ def shown(settings: Settings, options: argparse.Namespace) -> str:
 
 
 def find(settings: Settings, said: str | None) -> Kept:
-    """The one of that id or beginning; without one, the last. Raises `UnknownName` and `InvalidInput`."""
+    """The one of that id, or of a part of it; without one, the last. Raises `UnknownName` and `InvalidInput`."""
     return find_all(settings, [said])[0]
 
 
@@ -154,7 +154,7 @@ def _plainly(event: Event) -> str:
 
 def add_export(parser: argparse.ArgumentParser) -> None:
     forms = ", ".join(exports.FORMATS)
-    parser.add_argument("ids", nargs="+", metavar="ID", help="which ones, by their ids or beginnings")
+    parser.add_argument("ids", nargs="+", metavar="ID", help="which ones, by their ids or parts of them")
     parser.add_argument("file", type=Path, metavar="FILE", help=f"its name says how: {forms}")
     parser.add_argument("--force", action="store_true", help="write over a file that is there")
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from ipy_codeinterp import ids
 from ipy_codeinterp.errors import InvalidInput, UnknownName
+from ipy_codeinterp.execution import Execution
 from ipy_codeinterp.store import database, history, place
 
-from .kept import ASKED, TASK, fill
+from .kept import ASKED, TASK, fill, result
 
 
 @pytest.fixture
@@ -50,12 +52,22 @@ def test_filters(store: sqlite3.Connection) -> None:
     assert "draw.ipynb" in caught.value.hint
 
 
-@pytest.mark.parametrize("said", ["run_c0ffee", "run_c0", "c0ff", "run_c"])
+@pytest.mark.parametrize("said", ["run_c0ffee", "run_c0", "c0ff", "run_c", "fee", "ee"])
 def test_found(store: sqlite3.Connection, said: str) -> None:
-    """A beginning that no other id has is enough, also without its prefix."""
+    """A beginning or an end that no other id has is enough."""
     kept = history.find(store, said)
 
     assert (kept.execution, kept.result) == (TASK, ASKED)
+
+
+def test_own_first(tmp_path: Path) -> None:
+    """Of several that end so, that of this process is meant."""
+    own, other = ids.new("run"), "run_000000000000"
+    other += own[-6:]
+    fill(tmp_path, tuple((Execution("1"), result(id)) for id in (own, other)))
+    with database.reading(place.of(tmp_path).path) as connection:
+        assert connection is not None
+        assert history.find(connection, own[-6:]).result.id == own
 
 
 @pytest.mark.parametrize(

@@ -113,14 +113,15 @@ class Jobs:
             return tuple(job.now for job in self._jobs.values())
 
     def find(self, said: str) -> Job:
-        """The one of that id, or of its beginning. Raises `UnknownName` and `InvalidInput`."""
+        """The one whose id is `said`, or begins or ends so. Raises `UnknownName`, and `InvalidInput` for several."""
         with self._changed:
-            found = [job for id, job in self._jobs.items() if said and (id.startswith((said, f"run_{said}")))]
+            begun = [job for id, job in self._jobs.items() if said and id.startswith((said, f"run_{said}"))]
+            found = begun or [job for id, job in self._jobs.items() if said and id.endswith(said)]
             if len(found) == 1:
                 return found[0]
             if found and said not in self._jobs:
                 named = ", ".join(job.id for job in found[:5])
-                raise InvalidInput(f"{said!r} is the beginning of several jobs", hint=f"say more of it: {named}")
+                raise InvalidInput(f"{said!r} is a part of several ids", hint=f"say more of it: {named}")
             return registry.find("job", said, self._jobs)
 
     def cancel(self, id: str) -> bool:

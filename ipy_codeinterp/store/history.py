@@ -1,4 +1,4 @@
-"""What the journal keeps, looked through: a line for each Result, and one of them whole, by its id or its beginning."""
+"""What the journal keeps, looked through: a line for each Result, and one of them whole, by its id or a part of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from ipy_codeinterp import registry
+from ipy_codeinterp import ids, registry
 from ipy_codeinterp.errors import InvalidInput, UnknownName
 from ipy_codeinterp.execution import Execution, Result
 from ipy_codeinterp.store import batches, journal
@@ -105,9 +105,9 @@ def _notebooks(connection: sqlite3.Connection) -> list[str]:
 
 
 def find(connection: sqlite3.Connection, said: str) -> Kept:
-    """The Result whose id is `said`, or begins so where no other does; `batch_...` is what came of that.
+    """The Result whose id is `said`, or begins or ends so where no other does; `batch_...` is what came of that.
 
-    Raises `UnknownName` with the nearest id, and `InvalidInput` where several begin so.
+    Raises `UnknownName` with the nearest id, and `InvalidInput` where several do.
     """
     id = _id(connection, said)
     row = connection.execute("SELECT created_at, execution FROM results WHERE id = ?", (id,)).fetchone()
@@ -146,15 +146,28 @@ def _newest(connection: sqlite3.Connection, limit: int = MOST_NEAR) -> list[str]
 
 
 def _id(connection: sqlite3.Connection, said: str) -> str:
-    found = [id for begin in (said, PREFIX + said) for id in _beginning(connection, begin)] if said else []
+    begun = [id for begin in (said, PREFIX + said) for id in _beginning(connection, begin)] if said else []
+    found = begun or _ending(connection, said)
     if said in found or len(found) == 1:
         return said if said in found else found[0]
     if found:
         more = ", ..." if len(found) > MOST_NAMED else ""
         named = ", ".join(found[:MOST_NAMED]) + more
-        raise InvalidInput(f"{said!r} is the beginning of several ids", hint=f"say more of it: {named}")
+        raise InvalidInput(f"{said!r} is a part of several ids", hint=f"say more of it: {named}")
     row = connection.execute("SELECT run_id FROM batches WHERE id = ? AND run_id IS NOT NULL", (said,)).fetchone()
     return str(row[0]) if row else said
+
+
+def _ending(connection: sqlite3.Connection, end: str) -> list[str]:
+    """Some of the ids that end so, the newest first: those of one process differ nowhere else, so its own count."""
+    if not end:
+        return []
+    rows = connection.execute(
+        "SELECT id FROM results WHERE substr(id, -length(:end)) = :end ORDER BY created_at DESC LIMIT :most",
+        {"end": end, "most": MOST_NEAR},
+    )
+    found = [id for (id,) in rows]
+    return [id for id in found if ids.is_own(id)] or found
 
 
 def _beginning(connection: sqlite3.Connection, begin: str) -> list[str]:

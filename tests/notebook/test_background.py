@@ -101,7 +101,7 @@ def test_interrupt_and_cancel(screen: Screen, kernel: Kernel) -> None:
     assert "the jobs go on" in waited.traceback
     assert f"{id}  running" in kernel.run("%interp jobs").stream()
 
-    assert kernel.run(f"%interp cancel {id[:12]}").stream() == "1 job cancelled\n"
+    assert kernel.run(f"%interp cancel {id[-4:]}").stream() == "1 job cancelled\n"
     assert kernel.run(f"%interp show {id}").stream() == "on\n"
     assert f"{id}  cancelled" in kernel.run("%interp jobs").stream()
     assert "is over" in kernel.run(f"%interp cancel {id}").traceback

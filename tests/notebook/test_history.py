@@ -28,7 +28,7 @@ def test_after_a_restart(clean_environment: dict[str, str], folder: Path) -> Non
         second.run("%load_ext ipy_codeinterp")
 
         listed = second.run("%interp history --limit 1").stream()
-        shown = second.run(f"%interp show {id[4:12]} --out again")
+        shown = second.run(f"%interp show {id[4:]} --out again")
         exported = second.run(f"%interp export {id} seen.ipynb")
 
         assert id in listed and "import matplotlib.pyplot as plt" in listed and "error" in listed

@@ -131,10 +131,10 @@ def test_refused(desk: Desk) -> None:
 
 
 def test_names(desk: Desk) -> None:
-    """A beginning is enough; a wrong id is answered with the nearest."""
+    """A part is enough; a wrong id is answered with the nearest."""
     job, _ = desk.start("a")
 
-    assert desk.jobs.find(job.id[:9]) is desk.jobs.find(job.id[4:9]) is job
+    assert desk.jobs.find(job.id[:9]) is desk.jobs.find(job.id[4:9]) is desk.jobs.find(job.id[-3:]) is job
     with pytest.raises(UnknownName):
         desk.jobs.find("")
     with pytest.raises(UnknownName) as caught:
