@@ -62,7 +62,7 @@ def test_found(store: sqlite3.Connection, said: str) -> None:
 
 def test_own_first(tmp_path: Path) -> None:
     """Of several that end so, that of this process is meant."""
-    own, other = ids.new("run"), "run_000000000000"
+    own, other = ids.new("run"), "run_eeeeeeeeeeee"
     other += own[-6:]
     fill(tmp_path, tuple((Execution("1"), result(id)) for id in (own, other)))
     with database.reading(place.of(tmp_path).path) as connection:
