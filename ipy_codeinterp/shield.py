@@ -179,8 +179,8 @@ class MaskFilter:
     def feed(self, piece: str) -> str:
         """What may be shown now."""
         text = self._before + self._held + piece
-        cut = max(_beginning(text, len(self._before)), len(text) - MOST_HELD)
-        return self._let_go(text, cut)
+        cut = _outside(text, _beginning(text, len(self._before)))
+        return self._let_go(text, max(cut, len(self._before), len(text) - MOST_HELD))
 
     def close(self) -> str:
         """What is left when nothing follows."""
@@ -192,6 +192,13 @@ class MaskFilter:
         coloured = _COLOURED.search(text, max(0, cut - MOST_COLOUR), cut)
         self._before = coloured[0] if coloured else text[:cut][-1:]
         return shown
+
+
+def _outside(text: str, cut: int) -> int:
+    """`cut`, or the beginning of the secret that it would cut in two: the end of one may look like another's begin."""
+    if cut == len(text):
+        return cut
+    return next((each.start for each in find(text) if each.start < cut < each.end), cut)
 
 
 def _beginning(text: str, start: int) -> int:

@@ -35,6 +35,8 @@ WRITTEN: dict[str, tuple[str, Any]] = {
     "fallback": ("claude, gpt@local, batch", ("claude", "gpt@local", "batch")),
     "attempts": ("2", 2),
     "jobs": ("2", 2),
+    "concurrency": ("3", 3),
+    "footer": ("no", False),
     "may_run_twice": ("yes", True),
     "budget": ("2.5", Decimal("2.5")),
     "budget_day": ("10", Decimal(10)),

@@ -9,7 +9,7 @@ import pytest
 
 from ipy_codeinterp import Session
 from ipy_codeinterp.errors import InterpError
-from ipy_codeinterp.execution import Event, Partial, Stream
+from ipy_codeinterp.execution import CodeDelta, Event, Partial
 from ipy_codeinterp.testing import Fail, ScriptedProvider, Stall
 from ipy_codeinterp.testing.provider import Action, Reply
 
@@ -48,7 +48,7 @@ def told(action: Action, until: type[Event]) -> tuple[list[Event], Decimal]:
 
 def test_a_cancelled_run_costs_its_reservation_at_most() -> None:
     """It is told last, with what had come; nobody knows what it has cost, but not more than was held for it."""
-    events, held = told(Stall(30.0, after_bytes=4000, reply=Reply("x" * 5000, pieces=50)), Stream)
+    events, held = told(Stall(30.0, after_bytes=4000, reply=Reply("x" * 5000)), CodeDelta)
 
     assert isinstance(events[-1], Partial)
     partial = events[-1]
