@@ -9,6 +9,7 @@ import html
 from collections.abc import Iterator
 from typing import Any
 
+from ipy_codeinterp import amounts
 from ipy_codeinterp.compare import Comparison, Side
 from ipy_codeinterp.compare.agreement import Agreements
 from ipy_codeinterp.tables import UNKNOWN, columns, usd
@@ -101,4 +102,4 @@ def _word(found: Agreements | None, name: str, *, is_reference: bool) -> str:
 
 
 def _seconds(seconds: float | None) -> str:
-    return UNKNOWN if seconds is None else f"{seconds:.3g} s"
+    return UNKNOWN if seconds is None else amounts.seconds(seconds)

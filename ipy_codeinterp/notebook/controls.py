@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ipy_codeinterp.mime import safe_text
-from ipy_codeinterp.notebook.reading import Jobs, Reading
+from ipy_codeinterp.notebook.jobs import Jobs, JobState
+from ipy_codeinterp.notebook.reading import Reading
 from ipy_codeinterp.settings import Settings
+from ipy_codeinterp.tables import cell
 
 NO_LIMIT = "no limit"
 MOST_BUTTONS = 8
@@ -23,13 +25,13 @@ TUNED = {"budget": "Budget of the session, USD", "concurrency": "Calls at once, 
 
 
 class Controls:
-    """`tune` changes a setting, or raises; `jobs` are those that the notebook has, if any."""
+    """`tune` changes a setting, or raises; `jobs` are those of the notebook."""
 
     def __init__(
         self,
         settings: Callable[[], Settings],
         tune: Callable[[str, Any], None],
-        jobs: Callable[[], Jobs | None],
+        jobs: Jobs,
     ) -> None:
         from ipywidgets import HTML, Button, HBox, Layout, Text, VBox
 
@@ -56,11 +58,11 @@ class Controls:
         for name, field in self._fields.items():
             if field.value != self._now(name):
                 field.value = self._now(name)
-        running = [job.id for job in reading.jobs if job.is_running][:MOST_BUTTONS]
-        if running == list(self._buttons):
+        running = {job.id: job for job in [job for job in reading.jobs if job.is_running][:MOST_BUTTONS]}
+        if list(running) == list(self._buttons):
             return
         ended = [self._buttons.pop(id) for id in list(self._buttons) if id not in running]
-        self._buttons = {id: self._buttons.get(id) or self._button(id) for id in running}
+        self._buttons = {id: self._buttons.get(id) or self._button(job) for id, job in running.items()}
         self._row.children = tuple(self._buttons.values())
         for button in ended:
             button.close()
@@ -89,17 +91,16 @@ class Controls:
 
         return changed
 
-    def _button(self, id: str) -> Any:
-        words = f"Cancel {' '.join(safe_text(id).split())[:MOST_NAME]}"
-        button = self._new_button(description=words, tooltip=words)
+    def _button(self, job: JobState) -> Any:
+        """Named by the code: the ids of one process begin alike."""
+        words = f"Cancel {cell(job.head, MOST_NAME)}"
+        button = self._new_button(description=words, tooltip=f"{words} ({job.id})", layout={"width": "auto"})
         answer_where_asked(button)
 
         def clicked(_: Any) -> None:
             button.disabled = True  # seen at once; it goes when the job has ended
-            jobs = self._jobs()
             with contextlib.suppress(Exception):  # one that has just ended
-                if jobs:
-                    jobs.cancel(id)
+                self._jobs.cancel(job.id)
 
         button.on_click(clicked)
         return button

@@ -140,10 +140,10 @@ class Desk:
     def open_panel(self) -> None:
         """Show it under the running cell; one that was open stays as a table."""
         self.close_panel()
-        controls = partial(Controls, lambda: self.settings, self.tune, lambda: self.jobs)
+        controls = partial(Controls, lambda: self.settings, self.tune, self.jobs)
         self._panel = panel = Panel(
             self.shell,
-            Reader(self.session, lambda: self.jobs),
+            Reader(self.session, self.jobs),
             controls=controls if has_front_end(self.shell) else None,
             deterministic=self.is_deterministic,
         )

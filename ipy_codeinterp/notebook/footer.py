@@ -14,9 +14,9 @@ from typing import Any
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 
+from ipy_codeinterp.amounts import money, seconds, tokens
 from ipy_codeinterp.execution import Cost, Execution, Partial, Result, Timings
 from ipy_codeinterp.mime import safe_text
-from ipy_codeinterp.notebook.amounts import money, seconds, tokens
 
 BETWEEN = " \N{MIDDLE DOT} "
 PLACEHOLDERS = ("OFFER", "TIME", "TOKENS", "COST")  # of all that varies

@@ -14,8 +14,8 @@ from functools import partial
 from html import escape
 from operator import eq
 
+from ipy_codeinterp.amounts import UNKNOWN, money, seconds
 from ipy_codeinterp.mime import safe_text
-from ipy_codeinterp.notebook.amounts import UNKNOWN, money, seconds
 from ipy_codeinterp.notebook.reading import Purse, Reading
 from ipy_codeinterp.store.meter import Sums
 from ipy_codeinterp.tables import columns

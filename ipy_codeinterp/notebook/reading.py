@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ipy_codeinterp.errors import StoreError
+from ipy_codeinterp.notebook.jobs import Jobs, JobState
 from ipy_codeinterp.session import Session
 from ipy_codeinterp.store.ledger import Balance
 from ipy_codeinterp.store.meter import Totals
@@ -17,24 +18,6 @@ if TYPE_CHECKING:  # aiohttp is not imported before the first call
     from ipy_codeinterp.client.limit import Standing
 
 BALANCES_EVERY = 1.0  # seconds: they are read from the store's file
-
-
-class Job(Protocol):
-    """What goes on behind the notebook."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def is_running(self) -> bool: ...
-
-
-class Jobs(Protocol):
-    """All of those that a notebook has begun."""
-
-    def states(self) -> Sequence[Job]: ...
-    def cancel(self, id: str) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +36,13 @@ class Reading:
     totals: Totals = Totals()  # noqa: RUF009 - frozen
     standings: Mapping[str, Standing] = field(default_factory=dict)
     purses: tuple[Purse, ...] = ()
-    jobs: tuple[Job, ...] = ()
+    jobs: tuple[JobState, ...] = ()
 
 
 class Reader:
-    """Reads a session, and its notebook's jobs where there are any; from any thread."""
+    """Reads a session, and its notebook's jobs; from any thread."""
 
-    def __init__(
-        self, session: Session, jobs: Callable[[], Jobs | None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, session: Session, jobs: Jobs, clock: Callable[[], float] = time.monotonic) -> None:
         self._session = session
         self._jobs = jobs
         self._clock = clock
@@ -70,11 +51,10 @@ class Reader:
 
     def read(self, *, now: bool = False) -> Reading:
         """Balances are at most `BALANCES_EVERY` seconds old, or of `now`."""
-        jobs, settings = self._jobs(), self._session.settings
+        settings = self._session.settings
         session, day = self._known_balances(now)
         purses = (Purse("session", session, settings.budget), Purse("day", day, settings.budget_day))
-        states = tuple(jobs.states()) if jobs else ()
-        return Reading(self._session.meter.totals, self._session.standings, purses, states)
+        return Reading(self._session.meter.totals, self._session.standings, purses, self._jobs.states())
 
     def _known_balances(self, now: bool) -> tuple[Balance, Balance]:
         moment = self._clock()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from html.parser import HTMLParser
@@ -12,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from ipy_codeinterp.amounts import money, seconds
 from ipy_codeinterp.client.limit import Standing
 from ipy_codeinterp.errors import StoreError
 from ipy_codeinterp.execution import Cost
 from ipy_codeinterp.notebook import panel_html
-from ipy_codeinterp.notebook.amounts import money, seconds
 from ipy_codeinterp.notebook.controls import Controls
+from ipy_codeinterp.notebook.jobs import RUNNING, JobState
 from ipy_codeinterp.notebook.panel import bundle
 from ipy_codeinterp.notebook.panel_html import BARS, HEADS, rows, sparkline
 from ipy_codeinterp.notebook.reading import BALANCES_EVERY, Purse, Reader, Reading
@@ -30,19 +30,16 @@ HEADER = 550  # of them are the protocol's own
 SUMS = Sums(12, 3, Decimal("0.5"), True, Decimal("0.001234"), 0.25, 2.5, 3.0, (0.25, 2.5, 3.0))
 
 
-@dataclass
-class AJob:
-    id: str
-    state: str = "running"
-    is_running: bool = True
+def a_job(id: str, head: str = "x = 1", *, is_over: bool = False) -> JobState:
+    return JobState(id, "ok" if is_over else RUNNING, "local@local", head, 1.0, is_over)
 
 
 @dataclass
 class SomeJobs:
-    jobs: list[AJob] = field(default_factory=list)
+    jobs: list[JobState] = field(default_factory=list)
 
-    def states(self) -> Sequence[AJob]:
-        return self.jobs
+    def states(self) -> tuple[JobState, ...]:
+        return tuple(self.jobs)
 
     def cancel(self, id: str) -> None:
         self.jobs = [job for job in self.jobs if job.id != id]
@@ -77,7 +74,7 @@ def busy(offers: int, calls: int = 40) -> Reading:
     standings = {offer: Standing(123, 456) for offer, _ in meter.totals.offers}
     purse = Balance(Decimal("1234.5678"), Decimal("12.3456"))
     purses = (Purse("session", purse, Decimal(2000)), Purse("day", purse, Decimal(9000)))
-    return Reading(meter.totals, standings, purses, tuple(AJob(f"job_{number:016}") for number in range(100)))
+    return Reading(meter.totals, standings, purses, tuple(a_job(f"job_{number:016}") for number in range(100)))
 
 
 @pytest.mark.parametrize(
@@ -231,7 +228,7 @@ def test_hostile_names() -> None:
     """What a provider calls its model is text, whatever is in it."""
     meter = Meter()
     meter.add(Attempt.begun("a", "r", "p", "<img src=x onerror=alert(1)>\x1b[2J").settled(outcome="ok"))
-    reading = Reading(meter.totals, jobs=(AJob("<b>\x1b]0;x\x07"),))
+    reading = Reading(meter.totals, jobs=(a_job("job_1", "<b>\x1b]0;x\x07"),))
 
     for shown in (panel_html.live(reading), panel_html.static(reading), panel_html.text(reading)):
         assert "\x1b" not in shown
@@ -249,7 +246,7 @@ def test_size_of_an_update(offers: int) -> None:
 def test_balances_are_read_once_a_second() -> None:
     """The store is asked once a second however often the panel changes, and at once where it has to be exact."""
     session, now = ASession(), [0.0]
-    reader = Reader(session, lambda: None, clock=lambda: now[0])  # type: ignore[arg-type]
+    reader = Reader(session, SomeJobs(), clock=lambda: now[0])  # type: ignore[arg-type]
 
     for _ in range(10):
         reader.read()
@@ -262,7 +259,7 @@ def test_balances_are_read_once_a_second() -> None:
 def test_a_store_that_fails_keeps_the_panel() -> None:
     """Where the store cannot be read the last balances stay."""
     session = ASession()
-    reader = Reader(session, lambda: None)  # type: ignore[arg-type]
+    reader = Reader(session, SomeJobs())  # type: ignore[arg-type]
     reader.read(now=True)
     session.lost = True
 
@@ -276,7 +273,7 @@ def test_controls_tune() -> None:
     def tune(name: str, value: Any) -> None:
         session.settings = session.settings.changed(**{name: value})
 
-    controls = Controls(lambda: session.settings, tune, lambda: None)
+    controls = Controls(lambda: session.settings, tune, SomeJobs())
     budget, concurrency = controls._fields["budget"], controls._fields["concurrency"]
     assert (budget.value, concurrency.value) == ("1", "")
 
@@ -293,13 +290,13 @@ def test_controls_tune() -> None:
 
 def test_controls_cancel() -> None:
     """Each running job has a button that cancels it; one that has ended has none."""
-    jobs = SomeJobs([AJob("job_1"), AJob("job_2"), AJob("job_3", "done", is_running=False)])
-    controls = Controls(Settings, lambda name, value: None, lambda: jobs)
+    jobs = SomeJobs([a_job("job_1", "fit(x)"), a_job("job_2", "\x1b[2Jplot(y)"), a_job("job_3", is_over=True)])
+    controls = Controls(Settings, lambda name, value: None, jobs)
     controls.follow(Reading(jobs=tuple(jobs.jobs)))
-    assert [button.description for button in controls._row.children] == ["Cancel job_1", "Cancel job_2"]
+    assert [button.description for button in controls._row.children] == ["Cancel fit(x)", "Cancel plot(y)"]
 
     controls._row.children[0].click()
     assert controls._row.children[0].disabled
     controls.follow(Reading(jobs=tuple(jobs.jobs)))
-    assert [button.description for button in controls._row.children] == ["Cancel job_2"]
+    assert [button.description for button in controls._row.children] == ["Cancel plot(y)"]
     controls.close()
