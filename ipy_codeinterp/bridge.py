@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
@@ -167,7 +168,9 @@ class _Passage(Generic[T]):
     def wait_cancelled(self) -> None:
         """Cancel the work and wait until its own clean-up is done: the future alone says so too early."""
         self.cancel()
-        self._ended.wait(CANCEL_TIMEOUT)
+        until = time.monotonic() + CANCEL_TIMEOUT
+        while not self._ended.wait(WAKE_EVERY) and time.monotonic() < until:
+            pass  # in steps: a signal that another thread was given is seen between two
 
     def _cancelled(self) -> None:
         self._taken(self._queued)  # nobody reads on: let the work pass
