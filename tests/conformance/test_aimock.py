@@ -23,6 +23,7 @@ import nbformat
 import pytest
 
 from ipy_codeinterp import Session
+from ipy_codeinterp.compare import Comparison
 from ipy_codeinterp.errors import AuthenticationFailed, BadReply, InterpError, Overloaded, QuotaExceeded, Unreachable
 from ipy_codeinterp.execution import CodeDelta, Event, Result
 
@@ -248,6 +249,25 @@ def test_code(code: str, verbatim: bool) -> None:
     result, _ = asked(code, kind="code")
 
     assert (result.attempts, result.verbatim, result.text) == (1, verbatim, "")
+
+
+@pytest.mark.usefixtures("compatible")
+def test_compare() -> None:
+    """Two models of that server and this machine are asked at once; one that changes the code is seen to disagree."""
+
+    async def main(code: str) -> Comparison:
+        async with Session(attempts=2) as session:
+            return await session.compare(code, [MODEL, "mistral@compatible", "local"])
+
+    alike, apart = (asyncio.run(main(code)) for code in ("print('as it is')", "print('changed')"))
+    assert alike.agree and not apart.agree
+    assert [side.outcome for side in apart.sides] == ["ok", "ok", "ok"]
+    assert {offer: result.stdout for offer, result in apart.results.items()} == {
+        MODEL: "otherwise\n",
+        "mistral@compatible": "otherwise\n",
+        "local@local": "changed\n",
+    }
+    assert [apart[offer].verbatim for offer in (MODEL, "local@local")] == [False, True]
 
 
 # --- what goes wrong ------------------------------------------------------------------------------
