@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
 
 pytest.register_assert_rewrite("ipy_codeinterp.testing")  # before anybody imports it
 
@@ -47,3 +52,18 @@ def private_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_dir: Pat
     monkeypatch.setenv("IPY_CODEINTERP_CACHE_DIR", str(cache_dir))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path / "etc"))
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
+    """Plain IPython, without a kernel, with the extension loaded; in a folder of its own, away from every project."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from ipy_codeinterp import notebook
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IPY_CODEINTERP_WARM", "never")
+    shell = InteractiveShell()
+    notebook.load(shell)
+    yield shell
+    notebook.unload(shell)

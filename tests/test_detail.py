@@ -32,6 +32,9 @@ def refuses(_: web.Request) -> web.StreamResponse:
     )
 
 
+pytestmark = pytest.mark.usefixtures("there")  # before the shell, which reads the catalog
+
+
 @pytest.fixture
 def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[Vendor]:
     """A provider that refuses the key, and repeats it."""
@@ -44,17 +47,6 @@ def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[Vendor]:
         catalog.forget()
         yield opened
     catalog.forget()
-
-
-@pytest.fixture
-def shell(there: Vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
-    """Plain IPython, without a kernel, with the extension loaded."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("IPY_CODEINTERP_WARM", "never")
-    shell = InteractiveShell()
-    notebook.load(shell)
-    yield shell
-    notebook.unload(shell)
 
 
 def failed(shell: InteractiveShell, cell: str) -> tuple[InterpError | BadUsage, str]:

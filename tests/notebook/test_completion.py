@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,6 @@ from ipy_codeinterp.notebook.jobs import JobState
 from ipy_codeinterp.settings import CHOICES
 from ipy_codeinterp.store import batches, database, journal
 from ipy_codeinterp.store.batches import Terms
-
-
-@pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
-    """A shell of plain IPython with the extension loaded, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("IPY_CODEINTERP_WARM", "never")
-    shell = InteractiveShell()
-    notebook.load(shell)
-    yield shell
-    notebook.unload(shell)
 
 
 def completed(shell: InteractiveShell, text: str) -> list[str]:

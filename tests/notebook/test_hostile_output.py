@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,17 +46,6 @@ CELL = Execution("print(1)", model="local")
 def result(id: str) -> Result:
     step = Step(f"print('{MARKUP}')", outputs=OUTPUTS, outcome="error")
     return Result(id, (Text(WORDS), step), "error", provider="local", model="local")
-
-
-@pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
-    """Plain IPython with the extension loaded."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("IPY_CODEINTERP_WARM", "never")
-    shell = InteractiveShell()
-    notebook.load(shell)
-    yield shell
-    notebook.unload(shell)
 
 
 def desk_of(shell: InteractiveShell) -> Any:

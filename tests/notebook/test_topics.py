@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -22,17 +21,6 @@ from ipy_codeinterp.notebook.configured import NAMES, shown
 from ipy_codeinterp.notebook.groups import GROUPS, group_of
 from ipy_codeinterp.notebook.magics import AT_RELOAD, InterpMagics
 from ipy_codeinterp.settings import Settings
-
-
-@pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
-    """Plain IPython with the extension loaded, away from every project."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("IPY_CODEINTERP_WARM", "never")
-    shell = InteractiveShell()
-    notebook.load(shell)
-    yield shell
-    notebook.unload(shell)
 
 
 def said(shell: InteractiveShell, line: str) -> str:
