@@ -229,7 +229,9 @@ def perform(desk: Desk, line: str) -> None:
 
 
 def _unknown(name: str, line: str) -> str:
-    """Code after `%interp` is told where it goes; any other word, the nearest verb."""
+    """Code and models after `%interp` are told where they go; any other word, the nearest verb."""
+    if name in consent.bare_names():
+        return f"{name} is a model, not a verb: write %%interp --model {name} over a cell"
     if not name.replace("-", "").isalnum() or re.match(r"\w+\s*[=(\[.]", line.strip()):
         return f"%interp takes a verb ({', '.join(names())}): code goes into a cell under %%interp"
     return f"unknown verb {name!r}: {registry.suggestion(name, known)}"

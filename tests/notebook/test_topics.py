@@ -97,6 +97,7 @@ def test_help_of_a_verb(shell: InteractiveShell, name: str) -> None:
         ("help modle", "no help on 'modle': did you mean model?"),
         ("config bugdet", "did you mean budget?"),
         ("panle", "unknown verb 'panle': did you mean panel?"),
+        ("claude", "claude is a model, not a verb: write %%interp --model claude over a cell"),
         ("print(1)", "code goes into a cell under %%interp"),
         ("x = 5", "code goes into a cell under %%interp"),
         ("df.head()", "code goes into a cell under %%interp"),
