@@ -148,7 +148,9 @@ def _run(path: Path, folder: Path, how: How) -> Report:
 
 
 def _environment(folder: Path, how: How) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in OURS}
+    """Outputs are those that nbval compares, unless the user's own variables say otherwise."""
+    said = {name: value for name, value in os.environ.items() if name not in OURS}
+    kept = {f"{PREFIX}RENDER": "deterministic", **said}
     if how == "replay":
         return {**kept, f"{PREFIX}REPLAY": str(folder)}
     return {**kept, f"{PREFIX}RECORD": str(folder), f"{PREFIX}RECORD_RUNS": how}

@@ -225,7 +225,7 @@ def test_in_a_notebook(tmp_path: Path) -> None:
     sources = [
         "%load_ext ipy_codeinterp",
         f"{ask}\nthe sum of the primes below 10",
-        f"{ask} --no-execute\nonly show it",
+        f"{ask} --new --no-execute\nonly show it",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
 
@@ -235,7 +235,7 @@ def test_in_a_notebook(tmp_path: Path) -> None:
     places = [output.data for output in task if output.output_type == "display_data"]
     printed = [output.text for output in task if output.output_type == "stream" and output.name == "stdout"]
     assert f"<summary>code by {MODEL}</summary>" in places[0]["text/html"]
-    assert (printed, places[-1]["text/plain"]) == (["17\n"], "It is 17.")
+    assert (printed, places[-2]["text/plain"]) == (["17\n"], "It is 17.")  # the last one is the footer
     assert "print(6 * 7)" in json.dumps(shown)
 
 
