@@ -86,7 +86,7 @@ def test_a_notebook_from_a_recording(project: Path, clean_environment: dict[str,
         cell.execution_count = number
     notebook.cells[1].outputs = [nbformat.v4.new_output("stream", name="stdout", text="42\n")]
     nbformat.write(notebook, project / "study.ipynb")
-    environment = {**clean_environment, "PATH": ""}  # no bubblewrap, nothing
+    environment = {**clean_environment, "PATH": "", "IPY_CODEINTERP_FOOTER": "no"}  # no bubblewrap, nothing
 
     status, told = ran(environment, project, "--nbval", "--nbval-current-env", "study.ipynb")
     assert status == 0, told
