@@ -151,6 +151,15 @@ def test_what_comes_after_an_interrupt(door: Bridge) -> None:
     assert shown == [line(0), line(1), line(2), Notice("bye")]
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """SIGINT is heard here as in a kernel: whoever runs tests two at a time lets only one process hear it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_second_interrupt(door: Bridge) -> None:
     """Another interrupt leaves at once, in the context of the first; the clean-up goes on behind."""
     cleaning, let_go, cleaned = threading.Event(), asyncio.Event(), threading.Event()
