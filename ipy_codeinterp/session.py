@@ -26,7 +26,6 @@ from ipy_codeinterp.batch import Batches, Trickle
 from ipy_codeinterp.bridge import Bridge, Emit
 from ipy_codeinterp.catalog import Offer
 from ipy_codeinterp.dialects import earlier
-from ipy_codeinterp.dry_run import DryRun, dry_run
 from ipy_codeinterp.errors import (
     Batched,
     InterpError,
@@ -62,6 +61,7 @@ if TYPE_CHECKING:  # aiohttp costs more to import than everything else here: onl
     from ipy_codeinterp.client.replay import Recorder
     from ipy_codeinterp.client.vendor_batches import VendorBatches
     from ipy_codeinterp.compare import Comparison
+    from ipy_codeinterp.dry_run import DryRun
 
 
 T = TypeVar("T")
@@ -206,6 +206,8 @@ class Session:
 
         Raises `InterpError` for what could not be sent.
         """
+        from ipy_codeinterp.dry_run import dry_run  # and with it every wire format: no cell at load needs them
+
         self._check_open()
         execution = self.execution(code, **{name: each for name, each in how.items() if name in asked.DEFAULTS})
         asked_for = list(models) or [execution.model or self.settings.model]
