@@ -1,0 +1,1 @@
+"""The benchmark: which interpreter does which work right, how fast, and for how much."""
