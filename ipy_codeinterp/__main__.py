@@ -12,7 +12,8 @@ from typing import Any
 
 from ipy_codeinterp import languages, settings, warm
 from ipy_codeinterp import verbs as verbs_
-from ipy_codeinterp.errors import InterpError, InvalidInput, NoIsolation, NotAllowed
+from ipy_codeinterp.bench.verbs import SHARED
+from ipy_codeinterp.errors import InterpError, InvalidInput, NoIsolation, NotAllowed, NotMet
 from ipy_codeinterp.execution import Result
 from ipy_codeinterp.providers import learn_keys
 
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(error, NO_ISOLATION)
     except (InvalidInput, NotAllowed) as error:
         return _complain(error, USAGE)
+    except NotMet as error:
+        return _complain(error, FAILED)
     except InterpError as error:
         return _complain(error, LIMIT_OR_CRASH)
     except BrokenPipeError:  # whoever read our output has enough: there is nobody left to tell
@@ -106,7 +109,7 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="the same as JSON")
     doctor.set_defaults(verb=_doctor)
     _add_record(verbs)
-    for verb in verbs_.VERBS.values():
+    for verb in SHARED.values():
         shared = verbs.add_parser(
             verb.name, help=verb.help, description=verb.help.capitalize() + ".", allow_abbrev=False
         )
@@ -146,7 +149,8 @@ def _shared(verb: verbs_.Verb, options: argparse.Namespace) -> int:
         return _with_session(options)
     known = settings.load()
     learn_keys(known)  # what is shown again holds none of them
-    print(verb.run(known, options))
+    if said := verb.run(known, options):
+        print(said)
     return OK
 
 

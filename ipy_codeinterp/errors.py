@@ -19,6 +19,7 @@ InterpError                     .hint says what to do next      .transient says 
 │   └── BatchCancelled          nobody wanted it any more
 ├── LostValue                   a variable's value that did not come back: its run is kept
 ├── NotSaved                    what a run left could not be written: its run is kept
+├── NotMet                      a benchmark did not show what it was expected to, or something has become worse
 ├── DeadlineExceeded            the time for the whole call is over
 ├── ProviderError               .provider .status .param .request_id .retry_after .should_retry .may_have_run
 │   ├── AuthenticationFailed    401, 403
@@ -206,6 +207,13 @@ class NotSaved(InterpError):
 
     failed = "the folder"
     advice = "name another one: --save DIR"
+
+
+class NotMet(InterpError):
+    """A benchmark did not show what it was expected to, or something has become worse than it was."""
+
+    failed = "the figures"
+    advice = "look at the report"
 
 
 class DeadlineExceeded(InterpError):

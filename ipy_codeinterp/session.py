@@ -47,7 +47,7 @@ from ipy_codeinterp.store.ledger import Attempt, Balance, Budgets, Origin
 from ipy_codeinterp.store.meter import Meter
 from ipy_codeinterp.store.recording import Recording
 from ipy_codeinterp.store.stats import Call
-from ipy_codeinterp.store.tried import Tried
+from ipy_codeinterp.store.tried import Spent, Tried
 from ipy_codeinterp.together import Ways, run_together
 
 if TYPE_CHECKING:  # aiohttp costs more to import than everything else here: only the first run pays for it
@@ -469,6 +469,27 @@ class Session:
         with contextlib.suppress(StoreError), database.reading(self._database.path) as connection:
             return connection is not None and journal.has(connection, id)
         return False
+
+    def kept(self, id: str) -> Result | None:
+        """The Result of that id, from the journal; None where that has none, or cannot be read."""
+        self.flush()
+        with contextlib.suppress(StoreError), database.reading(self._database.path) as connection:
+            return journal.find(connection, id) if connection else None
+        return None
+
+    def spent(self, id: str, begun: datetime) -> Spent:
+        """What attempts since `begun` for the Result of that id have cost, whether it came to one or not."""
+        self.flush()
+        with contextlib.suppress(StoreError), database.reading(self._database.path) as connection:
+            return tried.spent(connection, id, begun) if connection else Spent()
+        return Spent()
+
+    def at_most(self, execution: Execution) -> Decimal | None:
+        """The most that one attempt at its offer can cost, USD; None where that has no price."""
+        from ipy_codeinterp.client.chain import Run
+
+        offer = self._providers.offer(execution.model or self.settings.model)
+        return offer.at_most(Run(execution, offer, _ignore).worst_case)
 
     def tried(self, begun: datetime) -> list[Tried]:
         """What this session tried since then, attempt by attempt; nothing where the store cannot be read."""

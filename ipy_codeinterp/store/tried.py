@@ -30,6 +30,23 @@ class Tried:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What the attempts for one Result have cost so far, USD; None where the cost of one is not known."""
+
+    attempts: int = 0
+    billed: Decimal | None = None
+    listed: Decimal | None = None
+
+
+def spent(connection: sqlite3.Connection, result_id: str, begun: datetime) -> Spent:
+    """Of the Result of that id, whether there is one or not, by attempts that began at or after `begun`."""
+    columns = "COUNT(*), CASE WHEN COUNT(billed) = COUNT(*) THEN SUM(billed) END, SUM(listed)"
+    asked = f"SELECT {columns} FROM attempts WHERE started_at >= ? AND result_id = ?"
+    attempts, billed, listed = connection.execute(asked, (begun.isoformat(), result_id)).fetchone()
+    return Spent(attempts, from_nano(billed) if attempts else Decimal(0), from_nano(listed))
+
+
 def since(connection: sqlite3.Connection, session: str, begun: datetime) -> list[Tried]:
     """The attempts of `session` that began at or after `begun`, in their order, at most the first fifty."""
     rows = connection.execute(
