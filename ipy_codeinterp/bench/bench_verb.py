@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # no notebook that measures nothing pays for any of it
     from ipy_codeinterp.bench.report import Report
     from ipy_codeinterp.bench.rows import Run
     from ipy_codeinterp.bench.thresholds import Threshold
+    from ipy_codeinterp.bench.workload import Case
     from ipy_codeinterp.session import Session
 
 ACTIONS = {
@@ -201,18 +202,24 @@ def prepared(session: Session, options: argparse.Namespace) -> Run:
 
 
 def _questions(session: Session, options: argparse.Namespace) -> tuple[Question, ...]:
-    from ipy_codeinterp.bench import own, plan, running
+    from ipy_codeinterp.bench import plan, running
     from ipy_codeinterp.languages import LANGUAGES
 
-    if options.cells:
-        return plan.of_cases(own.of_folder(options.cells))
-    if options.notebook:
-        return plan.of_cases(own.of_notebook(options.notebook))
-    if options.history:
-        return plan.of_cases(own.of_history(session.store, options.history))
+    if options.cells or options.notebook or options.history:
+        return plan.of_cases(_own(session, options))
     languages = list(LANGUAGES) if options.language == "all" else _names(options.language or "python")
     sizes = None if options.sizes == "all" else _whole("--sizes", options.sizes or "1")
     return running.asked(_names(options.work or ""), languages, sizes, KINDS[options.kind])
+
+
+def _own(session: Session, options: argparse.Namespace) -> list[Case]:
+    from ipy_codeinterp.bench import own
+
+    if options.cells:
+        return own.of_folder(options.cells)
+    if options.notebook:
+        return own.of_notebook(options.notebook)
+    return own.of_history(session.store, options.history)
 
 
 def expected(said: Iterable[str]) -> list[Threshold]:

@@ -7,7 +7,7 @@ The verdict is a test of several figures at once: by Holm's rule all of them tog
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ipy_codeinterp import amounts
 from ipy_codeinterp.bench import intervals
@@ -22,25 +22,29 @@ LEAST = 0.05  # relative, of latency and cost
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One figure of one offer, before and after; None where it is not known. `p` is two-sided."""
+    """One figure of one offer, before and after; None where it is not known.
+
+    `p` is how likely equals would look as much worse as this, or more. `is_large` is whether it is worse by enough to
+    matter, and `is_sure` whether that is too unlikely to be chance.
+    """
 
     offer: str
     name: str
     before: float | None
     after: float | None
     p: float
-    is_worse: bool
+    is_large: bool
     is_sure: bool = False
 
     @property
     def is_regression(self) -> bool:
-        return self.is_worse and self.is_sure
+        return self.is_large and self.is_sure
 
     @property
     def verdict(self) -> str:
         if not self.is_sure:
-            return "no change found"
-        return "worse" if self.is_worse else "changed, not for the worse"
+            return "not worse, as far as this tells"
+        return "worse" if self.is_large else "worse, by little"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,8 @@ def _of_successes(offer: str, old: Sequence[Row], new: Sequence[Row]) -> Change:
         p = intervals.sign_test(better, worse)
     else:
         p = intervals.shares_differ((won, n), (wins, m))
-    return Change(offer, "success", won / n, wins / m, p, is_worse=wins / m < won / n)
+    is_worse = wins / m < won / n
+    return Change(offer, "success", won / n, wins / m, _worse(p, is_worse), is_large=is_worse)
 
 
 def _of_amounts(offer: str, name: str, old: Sequence[float], new: Sequence[float], least: float) -> Change:
@@ -100,7 +105,12 @@ def _of_amounts(offer: str, name: str, old: Sequence[float], new: Sequence[float
     before, after = (sorted(values)[(len(values) - 1) // 2] if values else None for values in (old, new))
     above, p = intervals.ranks_differ(old, new)
     is_large = before is not None and after is not None and after >= before * (1 + least)
-    return Change(offer, name, before, after, p, is_worse=above > 0.5 and is_large)
+    return Change(offer, name, before, after, _worse(p, above > 0.5), is_large)
+
+
+def _worse(p: float, is_worse: bool) -> float:
+    """Of a two-sided p the half to that side: nobody wants an alarm for what has become better."""
+    return p / 2 if is_worse else 1 - p / 2
 
 
 def _holm(changes: Sequence[Change], alpha: float) -> Iterator[Change]:
@@ -112,7 +122,7 @@ def _holm(changes: Sequence[Change], alpha: float) -> Iterator[Change]:
             break
         sure.add(nth)
     for nth, each in enumerate(changes):
-        yield Change(each.offer, each.name, each.before, each.after, each.p, each.is_worse, nth in sure)
+        yield replace(each, is_sure=nth in sure)
 
 
 def as_text(found: Difference) -> str:

@@ -96,23 +96,35 @@ class Bench:
         self._done_before = self._done
         flow = _Flow(None if self._is_open else self.plan.concurrency)
         self._begin()
-        first: float | None = None
         async with flow:
-            for calls in plan.rounds(self.plan):
-                missing = [call for call in calls if not await self._has_row(call)]
-                if missing and self._is_precise():
+            async for calls in self._prepared():
+                if calls and self._is_precise():
                     self.stopped = f"every interval was as narrow as {self.plan.until:.0%} of its figure"
                     break
-                cases = await asyncio.to_thread(lambda asked: [self.ask(call) for call in asked], missing)
-                if self._is_open and missing and first is None:
-                    first = missing[0].intended or 0.0
-                    self._begin()  # what was done before, and the oracles, take nothing of the calls' time
-                for call, case in zip(missing, cases, strict=True):
-                    timed = replace(call, intended=(call.intended or 0.0) - (first or 0.0)) if self._is_open else call
-                    if not await self._started(flow, timed, case):
+                for call, case in calls:
+                    if not await self._started(flow, call, case):
                         return
                 if not self._is_open and self.plan.until:
                     await flow.empty()
+
+    async def _prepared(self) -> AsyncIterator[list[tuple[Call, Case]]]:
+        """What each round has still to ask, with the oracle's answers.
+
+        Of an open loop all are worked out before the first call: an oracle must not make one late.
+        """
+        found = []
+        for calls in plan.rounds(self.plan):
+            missing = [call for call in calls if not await self._has_row(call)]
+            cases = await asyncio.to_thread(lambda asked: [self.ask(call) for call in asked], missing)
+            asked = list(zip(missing, cases, strict=True))
+            if self._is_open:
+                found.append(asked)
+            else:
+                yield [(replace(call, intended=None), case) for call, case in asked]
+        first = next((call.intended or 0.0 for calls in found for call, _ in calls), 0.0)
+        self._begin()
+        for asked in found:  # what was done before a kill takes nothing of the time of what is left
+            yield [(replace(call, intended=(call.intended or 0.0) - first), case) for call, case in asked]
 
     async def _started(self, flow: _Flow, call: Call, case: Case) -> bool:
         """Start it in its time, when there is room and money for it. Whether it was."""

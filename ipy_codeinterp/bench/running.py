@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ipy_codeinterp import ids
+from ipy_codeinterp import ids, registry
 from ipy_codeinterp.bench import plan as plans
 from ipy_codeinterp.bench import shown, workloads
 from ipy_codeinterp.bench.loop import Bench, Emit, ignore, opened
@@ -26,6 +26,7 @@ from ipy_codeinterp.session import Session
 
 NEEDED = "pip install 'ipy-codeinterp[bench]'"
 DEFAULT_REPEAT = 10
+HOW = {name: name for name in ("repeat", "seed", "concurrency", "rate", "warm_up", "until", "budget", "idle", "burst")}
 
 
 async def run(
@@ -75,6 +76,8 @@ def planned(session: Session, models: Iterable[str], questions: Sequence[Questio
         raise InvalidInput(f"{', '.join(names)} name one offer twice", hint="name others, or raise --repeat")
     if "budget" in how and how["budget"] is not None:
         how["budget"] = Decimal(str(how["budget"]))
+    for name in how:
+        registry.find("word of a plan", name, HOW)
     plan = Plan("", offers, tuple(questions), **{"repeat": DEFAULT_REPEAT, **how})
     if session.is_replay:  # one after the other, and named the same every time
         plan = replace(plan, concurrency=1, id=f"bench_{_named(plan)}")

@@ -13,7 +13,7 @@ from ipy_codeinterp import amounts
 from ipy_codeinterp.bench.decision import Choice, decisions
 from ipy_codeinterp.bench.intervals import Estimate
 from ipy_codeinterp.bench.report import PERCENTS, Figures, Money, Report, Share
-from ipy_codeinterp.bench.summary import BLANK, share_in_words, summary
+from ipy_codeinterp.bench.summary import BLANK, VENDOR, is_of_a_vendor, share_in_words, summary
 from ipy_codeinterp.bench.thresholds import Threshold
 from ipy_codeinterp.compare.report import TOGETHER
 from ipy_codeinterp.tables import cell
@@ -258,5 +258,8 @@ def _cold(report: Report) -> Section:
 
 def _article(report: Report) -> Section:
     rows = tuple((line.metric, *line.measured, line.gpt, line.claude) for line in summary(report))
-    head = ("metric", *report.plan.offers, "the article of GPT-4.1", "the article of Claude Sonnet 4")
-    return Section("The article's summary, measured", ("blank is not measured",), head, rows)
+    lines = ["blank is not measured"]
+    if not is_of_a_vendor(report):
+        lines.append(f"what the article claims is of the {VENDOR}")
+    head = ("metric", *report.plan.offers, "the article: GPT-4.1", "the article: Claude Sonnet 4")
+    return Section("The article's summary, measured", tuple(lines), head, rows)

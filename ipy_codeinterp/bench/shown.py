@@ -38,7 +38,11 @@ def as_text(report: Report, thresholds: Sequence[Threshold] = NONE, **what: bool
 
 
 def _text(section: Section) -> str:
-    table = [columns(tuple(map(str.upper, section.head)), section.rows)] if section.rows else []
+    table = (
+        [columns([name if "@" in name else name.upper() for name in section.head], section.rows)]
+        if section.rows
+        else []
+    )
     title = [] if section.title == "Benchmark" else [section.title]
     return "\n".join([*title, *map(safe_text, section.lines), *table])
 
@@ -120,8 +124,11 @@ def as_csv(report: Report) -> str:
 
 
 def _no_formula(value: Any) -> Any:
-    """A spreadsheet runs what begins so; what a program printed may be among it."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    """A spreadsheet runs what begins so, and a terminal obeys escapes; what a program printed may be among it."""
+    if not isinstance(value, str):
+        return value
+    plain = safe_text(value).replace("\x1b", "")
+    return f"'{plain}" if plain[:1] in ("=", "+", "-", "@", "\t", "\r") else plain
 
 
 # --- JSON -----------------------------------------------------------------------------------------

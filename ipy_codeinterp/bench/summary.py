@@ -28,7 +28,6 @@ CLAIMS = {  # the article's table: GPT-4.1 Code Interpreter, Claude Sonnet 4 Cod
     "longest run completed": ("120 s at most", "180 s at most"),
     "languages that ran": ("Python, Node.js", "Python, R, Node.js"),
 }
-ROWS = tuple(CLAIMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +43,16 @@ class Line:
 def summary(report: Report) -> list[Line]:
     """Every row of the article's table."""
     columns = [_measured(report, offer) for offer in report.plan.offers]
-    is_local = all(about.get("local") for about in report.provenance["offers"].values())
-    mark = f" ({VENDOR})" if is_local else ""
-    return [
-        Line(metric, tuple(column[nth] for column in columns), *(f"{claim}{mark}" for claim in CLAIMS[metric]))
-        for nth, metric in enumerate(ROWS)
-    ]
+    return [Line(name, tuple(column[nth] for column in columns), *CLAIMS[name]) for nth, name in enumerate(CLAIMS)]
+
+
+def is_of_a_vendor(report: Report) -> bool:
+    """Whether any of the offers is one: what the article claims is of vendors."""
+    return not all(about.get("local") for about in report.provenance["offers"].values())
 
 
 def _measured(report: Report, offer: str) -> tuple[str, ...]:
-    """In the order of `ROWS`."""
+    """In the order of `CLAIMS`."""
     about: dict[str, Any] = report.provenance["offers"].get(offer, {})
     figures, rows = report.of(offer), [row for row in report.measured if row.offer == offer]
     latency = figures.latency if figures else {}
