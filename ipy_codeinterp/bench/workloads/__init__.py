@@ -11,11 +11,11 @@ from importlib.metadata import EntryPoint, entry_points
 
 from ipy_codeinterp import registry
 from ipy_codeinterp.bench.workload import Workload
-from ipy_codeinterp.bench.workloads import algorithms, numerics, statistics, transformation
+from ipy_codeinterp.bench.workloads import algorithms, numerics, statistics, transformation, visualization
 from ipy_codeinterp.errors import InvalidInput
 
 GROUP = "ipy_codeinterp.workloads"
-MODULES = (transformation, statistics, algorithms, numerics)
+MODULES = (transformation, statistics, visualization, algorithms, numerics)
 CATEGORIES = tuple(module.CATEGORY for module in MODULES)
 ALL: Mapping[str, Workload] = {workload.name: workload for module in MODULES for workload in module.WORKLOADS}
 

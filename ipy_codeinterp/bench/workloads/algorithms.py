@@ -104,7 +104,8 @@ def _inversions(values: Iterable[int]) -> int:
 def _searching_words(n: int, seed: int) -> str:
     return f"""\
 There are {n} rows, i = 0 to {n - 1}. {in_words(seed, 3)}
-The haystack is the set of the distinct values of u1, in ascending order; the needles are the values of u2 of all rows.
+The haystack is the set of the distinct values of u1, in ascending order; the needles are the values of u2 of all \
+rows.
 `hits` is how many needles are in the haystack. The place of a needle is how many values of the haystack are smaller \
 than it: `places` is the sum over all needles. `nearest` is the sum over all needles of the distance to the nearest \
 value of the haystack.

@@ -23,8 +23,8 @@ Three vectors have {n} entries, i = 0 to {n - 1}. {in_words(seed, 3)}
 d = 10 + (u1 mod 90), u = 1 + (u2 mod 9), b = (u3 mod 100) - 50. The symmetric matrix A has in row i and column j the \
 entry u[i]*u[j], on its diagonal u[i]*u[i] + d[i].
 Solve A x = b: `first` and `last` are the first and the last entry of x, `norm` its Euclidean norm. `logdet` is the \
-natural logarithm of the determinant of A, `eigenvalue` its greatest eigenvalue; `trace` is the trace, and `entries` the \
-sum of all entries, of the matrix product A A. Compute in double precision."""
+natural logarithm of the determinant of A, `eigenvalue` its greatest eigenvalue; `trace` is the trace, and `entries` \
+the sum of all entries, of the matrix product A A. Compute in double precision."""
 
 
 @cache
@@ -80,8 +80,8 @@ def _fourier_words(n: int, seed: int) -> str:
 A signal has {n} samples, j = 0 to {n - 1}: s[j] = {MEAN} + {waves}.
 Find with a fast Fourier transform (S[k] is the sum over j of s[j] * exp(-2*pi*i*j*k/{n})): `mean`, the mean of the \
 signal; `bins`, the four k from 1 to {n // 2} with the greatest abs(S[k]), the greatest first; `amplitudes` and \
-`phases`, for each of these k the amplitude A and the phase p (radians, between -pi and pi) of the wave \
-A * cos(2*pi*k*j/{n} + p) in the signal; `power`, the mean of s[j]^2.
+`phases`, for each of these k the amplitude A and the phase p (radians, between -pi and pi) of the wave A * \
+cos(2*pi*k*j/{n} + p) in the signal; `power`, the mean of s[j]^2.
 Then set all S[k] to zero whose frequency is above {n // 10} (k from {n // 10 + 1} to {n - n // 10 - 1}) and transform \
 back: `filtered_power` is the mean of the squares of what remains, `filtered_start` its first sample."""
 
@@ -119,8 +119,8 @@ def _springs_words(n: int, seed: int) -> str:
 A chain of {n} masses between two walls moves as x_j'' = x_(j-1) - 2*x_j + x_(j+1) for j = 1 to {n}, with x_0 = 0 and \
 x_{n + 1} = 0. At time 0 all are at rest, and x_j = sin({slow}*pi*j/{n + 1}) + 0.5*sin({fast}*pi*j/{n + 1}).
 Integrate the equations numerically up to time {END}, so that all digits but the last few are right (at least 8). Of \
-that time: `first` is x_1; `norm` the square root of the sum of all x_j^2; `size` the sum of all abs(x_j); `kinetic` half \
-the sum of the squared velocities; `potential` half the sum of (x_(j+1) - x_j)^2 over j = 0 to {n}."""
+that time: `first` is x_1; `norm` the square root of the sum of all x_j^2; `size` the sum of all abs(x_j); `kinetic` \
+half the sum of the squared velocities; `potential` half the sum of (x_(j+1) - x_j)^2 over j = 0 to {n}."""
 
 
 @cache

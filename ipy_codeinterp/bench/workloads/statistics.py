@@ -24,10 +24,10 @@ CATEGORY = "statistics"
 def _regression_words(n: int, seed: int) -> str:
     return f"""\
 A data set has {n} rows, i = 0 to {n - 1}. {in_words(seed, 5)}
-With // for division rounded down: x1 = u1 mod 1000; x2 = u2 mod 500; x3 = (u3 // 7) mod 2; \
-y = 250 + 3*x1 - 2*x2 + 120*x3 + (u4 mod 401) + (u5 mod 401) - 400.
-Fit y on x1, x2, x3 and a constant by ordinary least squares. `coefficients`, `errors` (standard errors) and `t` \
-(t statistics) are lists in the order constant, x1, x2, x3; `r2` is the coefficient of determination; `sigma` is the \
+With // for division rounded down: x1 = u1 mod 1000; x2 = u2 mod 500; x3 = (u3 // 7) mod 2; y = 250 + 3*x1 - 2*x2 + \
+120*x3 + (u4 mod 401) + (u5 mod 401) - 400.
+Fit y on x1, x2, x3 and a constant by ordinary least squares. `coefficients`, `errors` (standard errors) and `t` (t \
+statistics) are lists in the order constant, x1, x2, x3; `r2` is the coefficient of determination; `sigma` is the \
 standard error of the residuals, with n - 4 degrees of freedom."""
 
 
@@ -80,11 +80,11 @@ def _effect(n: int) -> int:
 def _hypothesis_words(n: int, seed: int) -> str:
     return f"""\
 A data set has {n} rows, i = 0 to {n - 1}. {in_words(seed, 4)}
-With // for division rounded down: group = (u1 // 7) mod 2; value = (u2 mod 1000) + (u3 mod 1000) + {_effect(n)}*group; \
-choice = (u4 // 7) mod 3.
-Compare the values of group 0 with those of group 1 by Welch's t test (unequal variances, two-sided): `means` lists the \
-mean of group 0 and of group 1; `t` is the statistic of group 0 minus group 1, `df` the degrees of freedom, `p` the \
-p-value, `interval` lists the ends of the 95 % confidence interval of mean of group 0 minus mean of group 1.
+With // for division rounded down: group = (u1 // 7) mod 2; value = (u2 mod 1000) + (u3 mod 1000) + \
+{_effect(n)}*group; choice = (u4 // 7) mod 3.
+Compare the values of group 0 with those of group 1 by Welch's t test (unequal variances, two-sided): `means` lists \
+the mean of group 0 and of group 1; `t` is the statistic of group 0 minus group 1, `df` the degrees of freedom, `p` \
+the p-value, `interval` lists the ends of the 95 % confidence interval of mean of group 0 minus mean of group 1.
 Then test whether choice is independent of group by Pearson's chi-squared test without correction: `table` lists two \
 lists of counts, of choices 0, 1, 2 in group 0 and in group 1; `chi2` is the statistic and `chi2_p` the p-value."""
 
@@ -154,13 +154,13 @@ STEPS, PRIME, FACTOR = 24, 2_147_483_647, 16_807
 
 def _montecarlo_words(n: int, seed: int) -> str:
     return f"""\
-Simulate {n} paths of {STEPS} steps each with the random numbers of Park and Miller: the state is {1 + seed % (PRIME - 1)} \
-before the first draw; each draw replaces it by state * {FACTOR} mod {PRIME} (exactly) and gives u = state / {PRIME}. \
-The draws go to path 1, steps 1 to {STEPS}, then to path 2, and so on.
+Simulate {n} paths of {STEPS} steps each with the random numbers of Park and Miller: the state is \
+{1 + seed % (PRIME - 1)} before the first draw; each draw replaces it by state * {FACTOR} mod {PRIME} (exactly) and \
+gives u = state / {PRIME}. The draws go to path 1, steps 1 to {STEPS}, then to path 2, and so on.
 Each path begins with a capital of 20. In a step the capital changes by -12 if u < 0.05, else by -1 if u < 0.45, else \
 by +1 if u < 0.85, else by +4; a path goes on below zero, too.
-`ruin` is the share of paths whose capital is below zero after any step; `mean` and `deviation` (with n - 1) are of the \
-capital after the last step over all paths, and `q05` is the one at index {-(-n // 20) - 1} of these in ascending \
+`ruin` is the share of paths whose capital is below zero after any step; `mean` and `deviation` (with n - 1) are of \
+the capital after the last step over all paths, and `q05` is the one at index {-(-n // 20) - 1} of these in ascending \
 order, counting from 0; `drawdown` is the mean over all paths of the greatest fall from an earlier capital (the \
 beginning counts) to a later one."""
 
@@ -215,8 +215,8 @@ WORKLOADS = (
         sizes=(1_000, 10_000, 100_000),
         code=given.code("hypothesis", "python", "r"),
         words=_hypothesis_words,
-        expect='a JSON object with the names "means", "t", "df", "p", "interval", "table", "chi2" and "chi2_p", nothing '
-        "rounded",
+        expect='a JSON object with the names "means", "t", "df", "p", "interval", "table", "chi2" and "chi2_p", '
+        "nothing rounded",
         answer=_hypothesis,
         tolerance=1e-7,  # libraries give tails to ten digits and more; ours are integrated to nine
     ),
@@ -227,8 +227,8 @@ WORKLOADS = (
         sizes=(1_000, 10_000, 100_000),
         code=given.code("montecarlo", "python", "r", "node"),
         words=_montecarlo_words,
-        expect='a JSON object with the names "ruin", "mean", "deviation", "q05" (a whole number) and "drawdown", nothing '
-        "rounded",
+        expect='a JSON object with the names "ruin", "mean", "deviation", "q05" (a whole number) and "drawdown", '
+        "nothing rounded",
         answer=_montecarlo,
         tolerance=1e-9,  # sums of a hundred thousand small whole numbers
     ),

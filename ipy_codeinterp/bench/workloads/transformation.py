@@ -81,7 +81,8 @@ A table has {n} rows, i = 0 to {n - 1}. {in_words(seed, 4)}
 With // for division rounded down: quantity = 1 + (u1 // 7) mod 9; price = 100 + u2 mod 9900; gross = quantity * \
 price; percent is 0 where gross < 20000, else 5 where gross < 50000, else 12; net = gross - (gross * percent) // 100; \
 rate is 19, 20, 21, 22, 25 or 8 where (u3 // 7) mod 6 is 0, 1, 2, 3, 4 or 5; total = net + (net * rate + 50) // 100. \
-The balance of a row is the sum over all rows up to and with it of total where u4 is odd, and of -total where u4 is even.
+The balance of a row is the sum over all rows up to and with it of total where u4 is odd, and of -total where u4 is \
+even.
 `net` and `total` are the sums of these columns; `discounted` is the share of rows whose percent is not 0, between 0 \
 and 1; `peak` is the greatest balance, `peak_row` the first row that has it, `last` the balance of the last row; \
 `rises` is how many rows (from the second on) have a greater total than the row before; `smoothest` is the greatest \
@@ -158,7 +159,8 @@ def _pivot_words(n: int, seed: int) -> str:
 A table of sales has {n} rows, i = 0 to {n - 1}. {in_words(seed, 4)}
 With // for division rounded down: the region is north, east, south or west where (u1 // 7) mod 4 is 0, 1, 2 or 3; the \
 product is A, B, C, D or E where (u2 // 7) mod 5 is 0, 1, 2, 3 or 4; the month is 1 + (u3 // 7) mod 12; the units are \
-1 + u4 mod 40. Products cost 19 (A), 45 (B), 7 (C), 120 (D), 64 (E); the revenue of a row is its units times the price.
+1 + u4 mod 40. Products cost 19 (A), 45 (B), 7 (C), 120 (D), 64 (E); the revenue of a row is its units times the \
+price.
 `revenue` is an object with a name for each region: the list of its revenue by product, A first. `share` is an object \
 with the share that each region has in all revenue, between 0 and 1. `best` is the region and product with the \
 greatest revenue, as "region/product". `growth` is the revenue of month 12 divided by that of month 1, minus 1. \
