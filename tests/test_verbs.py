@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ipy_codeinterp import __main__, verbs
+from ipy_codeinterp.bench.verbs import SHARED as VERBS
 from ipy_codeinterp.errors import InvalidInput, UnknownName
 from ipy_codeinterp.execution import Cost, Usage
 from ipy_codeinterp.notebook.arguments import BadUsage, parse_verb
@@ -18,7 +19,6 @@ from ipy_codeinterp.settings import Settings
 from ipy_codeinterp.store import ledger, retention
 from ipy_codeinterp.store.database import Database
 from ipy_codeinterp.store.ledger import Attempt, Origin
-from ipy_codeinterp.verbs import VERBS
 
 USAGE = """Since,Model,Num Model Requests,Input Tokens,Output Tokens,Cost (USD)
 2026-01-01,claude,2,25,40,"$1,000.50"

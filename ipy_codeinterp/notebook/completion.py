@@ -121,6 +121,7 @@ ARGUMENTS: dict[tuple[str, str] | str, Source] = {
     ("cancel", "id"): lambda desk, fragment: [*jobs(desk, fragment), job_verbs.ALL],
     ("models", "name"): lambda desk, fragment: [*models(desk, fragment), *catalog.providers()],
     ("config", "name"): lambda desk, _: NAMES,
+    ("project", "offers"): models,
     ("help", "topic"): lambda desk, _: topics.topics(own_verbs.known),
     "provider": lambda desk, _: [name for name, each in catalog.providers().items() if not each.is_local],
     "providers": lambda desk, _: [name for name, each in catalog.providers().items() if not each.is_local],
