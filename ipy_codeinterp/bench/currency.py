@@ -28,11 +28,19 @@ class Currency:
 
     def say(self, usd: Decimal | float | None, *, is_least: bool = False) -> str:
         """Cents from one upwards; below, four places or the first two digits that matter. A dash is unknown."""
+        large = usd is not None and (usd == 0 or abs(self.amount(Decimal(usd))) >= 1)
+        return ">= " * (is_least and usd is not None) + self._said(usd, 2 if large else 4)
+
+    def fine(self, usd: Decimal | float | None) -> str:
+        """Of an amount for one of many: four places at least."""
+        return self._said(usd, 4)
+
+    def _said(self, usd: Decimal | float | None, places: int) -> str:
         if usd is None:
             return UNKNOWN
         amount = self.amount(Decimal(usd))
-        places = 2 if abs(amount) >= 1 or amount == 0 else max(4, 1 - amount.adjusted())
-        return f"{'>= ' if is_least else ''}{self.sign}{amount:,.{places}f}"
+        needed = 1 - amount.adjusted() if amount and places > 2 else 0
+        return f"{self.sign}{amount:,.{max(places, needed)}f}"
 
 
 USD = Currency()

@@ -149,7 +149,7 @@ def _break_evens(report: Report) -> str:
     rows = []
     for each in report.break_evens:
         said = {"never": "never: it is not more often right", "unknown": UNKNOWN}.get(each.pays)
-        known = report.currency.say(each.error_cost) if said is None else said
+        known = report.currency.fine(each.error_cost) if said is None else said
         rows.append((cell(each.dear), cell(each.cheap), known, _within(report.currency, each.interval)))
     if not any(each.pays != "unknown" for each in report.break_evens):
         return ""

@@ -45,9 +45,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(settings: Settings, options: argparse.Namespace) -> str:
-    from ipy_codeinterp.bench import projecting
+    from ipy_codeinterp.bench import article_report, projecting
 
-    return projecting.said(settings, options)
+    return article_report.said(settings, options) if options.article else projecting.said(settings, options)
 
 
 VERB = Verb("project", "say what a month costs, from given figures or from the ledger's", add, run)

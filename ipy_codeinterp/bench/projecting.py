@@ -28,10 +28,6 @@ Case = tuple[Terms, Demand]
 
 def said(settings: Settings, options: argparse.Namespace) -> str:
     """The answer of the verb. Raises `InvalidInput` and `UnknownName` for what makes no sense."""
-    if options.article:
-        from ipy_codeinterp.bench import article_report
-
-        return article_report.said(settings, options)
     report = reported(settings, options)
     if report is None:
         report = Report((), ())
