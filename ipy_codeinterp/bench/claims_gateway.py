@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from ipy_codeinterp import catalog
@@ -82,24 +82,27 @@ def saving() -> Verdict:
 
 
 def switch(mine: Mine) -> Verdict:
-    """With the reader's own figures: a margin is a difference of prices, and there is one or there is none."""
-    now, then = (project(terms, mine.demand) for terms in (mine.now, mine.then))
+    """With the reader's own figures: a margin is a difference of prices, and there is one or there is none.
+
+    Where nobody says how long containers are used, tokens alone are compared: one side may bill them, the other not.
+    """
+    sides = mine.now, mine.then
+    biller = next((side for side in sides if side.container and mine.demand.containers is None), None)
+    now, then = (project(replace(side, container=None) if biller else side, mine.demand) for side in sides)
     saved = None if now.month is None or then.month is None else now.month - then.month
     word: Word = "unproven" if saved is None else "right" if saved > 0 else "wrong"
     whose = "your" if mine.is_given else f"the {LIGHT.name} row's"
     here, there = (USD.say(each.month, is_least=each.is_least) for each in (now, then))
-    return Verdict(
-        "switch",
-        f"over {article.SWITCH_ABOVE:,} calls a month, switching is pure margin",
-        word,
-        (
-            f"{whose} {mine.demand.calls.value:,.0f} calls: {here} a month at {mine.now.name}, {there} at"
-            f" {mine.then.name}: {USD.say(saved)} saved",
-            f"nothing changes at {article.SWITCH_ABOVE:,} calls: what a call saves, the first one saves, too",
-            *(f"{each.terms.name}: {note}" for each in (now, then) for note in each.notes),
-        ),
-        {} if saved is None else {"saved": saved},
-    )
+    lines = [
+        f"{whose} {mine.demand.calls.value:,.0f} calls: {here} a month at {mine.now.name}, {there} at"
+        f" {mine.then.name}: {USD.say(saved)} saved",
+        f"nothing changes at {article.SWITCH_ABOVE:,} calls: what a call saves, the first one saves, too",
+    ]
+    if biller:
+        lines.append(f"tokens alone: {biller.name} bills containers, too, and --container-minutes counts them")
+    lines += [f"{each.terms.name}: {note}" for each in (now, then) for note in each.notes]
+    claim = f"over {article.SWITCH_ABOVE:,} calls a month, switching is pure margin"
+    return Verdict("switch", claim, word, tuple(lines), {} if saved is None else {"saved": saved})
 
 
 def _currency_off() -> Decimal:

@@ -40,7 +40,7 @@ class Currency:
             return UNKNOWN
         amount = self.amount(Decimal(usd))
         needed = 1 - amount.adjusted() if amount and places > 2 else 0
-        return f"{self.sign}{amount:,.{max(places, needed)}f}"
+        return f"{'-' * (amount < 0)}{self.sign}{abs(amount):,.{max(places, needed)}f}"
 
 
 USD = Currency()
