@@ -1,8 +1,9 @@
 """Intervals of bills by Monte Carlo: each draw is a month, at figures that fit what was measured.
 
-A share is drawn from its posterior (Beta, Jeffreys' prior), a mean from a bootstrap of what it was measured from, calls
-from the counts that come by chance; and in each month its own calls vary once more. A figure that was given is taken at
-its word. Draws are seeded, and each goes through the same arithmetic as the bill.
+A share is drawn from its posterior (Beta, Jeffreys' prior), a mean from a parametric bootstrap (a lognormal where few
+were measured, which tokens resemble, else a normal), calls from the counts that come by chance; and in each month its
+own calls vary once more. A figure that was given is taken at its word. Draws are seeded, and each goes through the same
+arithmetic as the bill.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Intervals by Monte Carlo: they agree with what can be reckoned, are the same each time, and claim nothing unmeasured."""
+"""Intervals by Monte Carlo: they agree with what can be reckoned, are the same each time, and are not made up."""
 
 from __future__ import annotations
 
@@ -52,24 +52,24 @@ def test_success() -> None:
 
 def test_calls() -> None:
     """400 calls seen: the next month has 400 by chance once more, so the variances add up."""
-    found = month(replace(demand(), calls=Calls(Decimal(400), 400)), number=8000)
+    found = month(replace(demand(), calls=Calls(Decimal(400), 400)), number=4000)
     half = 1.96 * (400 + 400) ** 0.5
 
-    assert found.low == pytest.approx((400 - half) * 0.017, rel=0.02)
-    assert found.high == pytest.approx((400 + half) * 0.017, rel=0.02)
+    assert found.low == pytest.approx((400 - half) * 0.017, rel=0.03)
+    assert found.high == pytest.approx((400 + half) * 0.017, rel=0.03)
 
 
 @pytest.mark.parametrize("n", [60, 400])
 def test_measured_tokens(n: int) -> None:
-    """The interval is that of the mean of n measured attempts: as wide as the bootstrap says, around what was measured."""
+    """The interval is that of the mean of n measured attempts, around what was measured."""
     source = random.Random(n)
     pairs = [(Decimal(0), Decimal(round(source.lognormvariate(7, 0.5)))) for _ in range(n)]
     asked = Demand(Calls(Decimal(10**6)), Tokens.measured(pairs))
-    found, mean = month(asked, number=8000), Mean.measured([made for _, made in pairs])
+    found, mean = month(asked, number=4000), Mean.measured([made for _, made in pairs])
 
     half = 1.96 * float(mean.deviation) / n**0.5
-    assert found.low == pytest.approx((float(mean.value) - half) * 8, rel=0.02)
-    assert found.high == pytest.approx((float(mean.value) + half) * 8, rel=0.02)
+    assert found.low == pytest.approx((float(mean.value) - half) * 8, rel=0.03)
+    assert found.high == pytest.approx((float(mean.value) + half) * 8, rel=0.03)
 
 
 @pytest.mark.parametrize("calls", [50, 5000])
@@ -93,14 +93,14 @@ def test_cache() -> None:
 
 
 def test_coverage() -> None:
-    """Of 300 measurements of one truth about 95 % have intervals that hold its bill."""
+    """Of 200 measurements of one truth about 95 % have intervals that hold its bill."""
     source, truth, held = random.Random(5), 0.016 * 1000, 0
-    for seed in range(300):
+    for seed in range(200):
         sample = [(Decimal(0), Decimal(max(1, round(source.gauss(2000, 600))))) for _ in range(120)]
         found = month(Demand(Calls(Decimal(10**6)), Tokens.measured(sample)), seed=seed, number=200)
         held += found.low <= truth * 1000 <= found.high
 
-    assert 0.91 <= held / 300 <= 0.98
+    assert 0.91 <= held / 200 <= 0.98
 
 
 def test_offers_share_their_calls() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from ipy_codeinterp import catalog
 from ipy_codeinterp.bench.break_even import hybrid, mix
-from ipy_codeinterp.bench.demand import Mean, Share, Tokens, Use
+from ipy_codeinterp.bench.demand import Calls, Demand, Mean, Share, Tokens, Use
 from ipy_codeinterp.bench.projection import Terms, project
 from tests.bench.months import cheap_batch, containers, demand, rates, share, terms
 
@@ -49,7 +50,7 @@ def test_cache() -> None:
 
 
 def test_batch() -> None:
-    """What may wait costs the price of batches, where there is one; where there is none it costs the whole, and says so."""
+    """What may wait costs the price of batches; where there is none it costs the whole, and says so."""
     asked = demand(batch=share("0.5"))
 
     assert project(terms(batch=cheap_batch("1", "4")), asked).month == Decimal("12.75")
@@ -90,9 +91,9 @@ def test_containers() -> None:
         (terms(container=containers()), demand(containers=Use(Decimal(5), 1 << 40)), "no price for so much memory"),
     ],
 )
-def test_lower_bounds(price: Terms, asked: object, note: str) -> None:
+def test_lower_bounds(price: Terms, asked: Demand, note: str) -> None:
     """D9: what is known in part is a lower bound, and says what is not in it."""
-    found = project(price, asked)  # type: ignore[arg-type]
+    found = project(price, asked)
 
     assert found.is_least and note in found.notes[0]
     assert found.month
@@ -126,13 +127,8 @@ def test_three_percentiles() -> None:
 
 
 @given(st.builds(demand, **LIVE), st.integers(0, 10**6), SHARES)
-def test_more_calls_are_never_cheaper(asked: object, more: int, cache: Decimal) -> None:
+def test_more_calls_are_never_cheaper(asked: Demand, more: int, cache: Decimal) -> None:
     """More calls, tokens or attempts cost as much or more, a larger share from the cache as much or less."""
-    from dataclasses import replace
-
-    from ipy_codeinterp.bench.demand import Calls, Demand
-
-    assert isinstance(asked, Demand)
 
     def month(changed: Demand) -> Decimal:
         found = project(terms(), changed).month
@@ -147,7 +143,7 @@ def test_more_calls_are_never_cheaper(asked: object, more: int, cache: Decimal) 
 
 
 @given(st.builds(demand, **LIVE), SHARES, SHARES, SHARES)
-def test_a_mix_lies_between_its_parts(asked: object, part: Decimal, one: Decimal, other: Decimal) -> None:
+def test_a_mix_lies_between_its_parts(asked: Demand, part: Decimal, one: Decimal, other: Decimal) -> None:
     """A mix costs, and is right, no more and no less than its parts, whichever way it is shared."""
     from dataclasses import replace
 

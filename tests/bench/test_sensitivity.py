@@ -34,9 +34,8 @@ def test_measured_ends() -> None:
     lever = found(success=Share.counted(480, 500))["success"]
 
     assert lever.is_measured and lever.swing == 0
-    assert [float(each) for each in lever.a_success if each] == pytest.approx(
-        [0.017 / 0.9392, 0.017 / 0.9739], rel=1e-3
-    )
+    ends = [float(each) for each in lever.a_success if each]
+    assert ends == pytest.approx([0.017 / 0.9392, 0.017 / 0.9739], rel=1e-3)
 
 
 def test_measured_attempts() -> None:
