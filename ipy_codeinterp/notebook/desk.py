@@ -149,9 +149,11 @@ class Desk:
         )
         panel.show()
         self.session.on_settled = lambda _: panel.refresh_soon()
+        self.jobs.on_change = panel.refresh_soon
 
     def close_panel(self) -> None:
         self.session.on_settled = lambda _: None
+        self.jobs.on_change = lambda: None
         if self._panel:
             self._panel.close()
             self._panel = None

@@ -83,7 +83,7 @@ class Job:
 
 
 class Jobs:
-    """Those of one notebook. Any thread may ask; `on_change` is called on whichever thread something has changed."""
+    """Those of one notebook. Any thread may ask; of each change `on_change` is told, on the session's loop."""
 
     def __init__(self, session: Session, most: Callable[[], int]) -> None:
         self._session = session
@@ -104,7 +104,6 @@ class Jobs:
             self._jobs[job.id] = job
         self._draw_head(job)
         self._session.in_background(self._run(job, Canvas(offer if execution.kind == "task" else "")))
-        self.on_change()
         return job
 
     def states(self) -> tuple[JobState, ...]:
@@ -170,6 +169,7 @@ class Jobs:
     async def _run(self, job: Job, canvas: Canvas) -> None:
         """From the line to the last word in its place."""
         job.task = asyncio.current_task()
+        self._tell()
         drawing = asyncio.create_task(self._draw_for_ever(job, canvas)) if job.place.can_change else None
         state = CANCELLED
         try:
@@ -235,7 +235,7 @@ class Jobs:
         with self._changed:
             job.state, job.since = state, time.monotonic()
             self._changed.notify_all()
-        self.on_change()
+        self._tell()
 
     def _end(self, job: Job, state: str, canvas: Canvas) -> None:
         """Its last word, first of all: whoever waits finds it in its place."""
@@ -248,7 +248,11 @@ class Jobs:
         with self._changed:
             job.is_over, job.task = True, None
             self._changed.notify_all()
-        self.on_change()
+        self._tell()
+
+    def _tell(self) -> None:
+        with contextlib.suppress(Exception):  # who looks on does not stop a job
+            self.on_change()
 
     def _draw_head(self, job: Job) -> None:
         if job.place.can_change:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from .lab import LabPage, OpenNotebook, missing, open_browser
-from .labserver import LabServer
+from .labserver import Face, LabServer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -53,4 +53,8 @@ def lab(
 def open_notebook(browser: Browser, lab: LabServer, request: pytest.FixtureRequest) -> Iterator[OpenNotebook]:
     """Open a notebook of the given cell sources, or a copy of a notebook file; closed with its kernel at the end."""
     with contextlib.ExitStack() as stack:
-        yield lambda cells: stack.enter_context(LabPage(browser, lab, lab.add(cells, request.node.name)))
+
+        def opened(cells: Sequence[str] | Path, face: Face = "lab") -> LabPage:
+            return stack.enter_context(LabPage(browser, lab, lab.add(cells, request.node.name), face))
+
+        yield opened

@@ -43,6 +43,31 @@ window.drive = {
     await Promise.all(images.map(image => image.decode().catch(() => null)));
     return images.map(image => [image.naturalWidth, image.naturalHeight]);
   },
+  contrasts(i) {
+    const channels = colour => {
+      const [red, green, blue, alpha = 1] = colour.match(/[\d.]+/g).map(Number);
+      const scale = colour.startsWith('color(') ? 255 : 1;
+      return [red * scale, green * scale, blue * scale, alpha];
+    };
+    const over = ([r, g, b, a], below) => [r, g, b].map((value, n) => value * a + below[n] * (1 - a));
+    const behind = element => {
+      const layers = [];
+      for (let e = element; e; e = e.parentElement) layers.push(channels(getComputedStyle(e).backgroundColor));
+      return layers.reverse().reduce((below, layer) => over(layer, below), [255, 255, 255]);
+    };
+    const light = rgb => rgb.map(value => value / 255)
+      .map(value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4)
+      .reduce((sum, value, n) => sum + value * [0.2126, 0.7152, 0.0722][n], 0);
+    const own = element => element.matches('input') ? element.value || element.placeholder
+      : [...element.childNodes].filter(node => node.nodeType === Node.TEXT_NODE).map(node => node.data).join('').trim();
+    const seen = [...this.area(i).querySelectorAll('.jp-OutputArea-output *')]
+      .filter(element => own(element) && !element.matches('style, option') && element.checkVisibility());
+    return seen.map(element => {
+      const back = behind(element);
+      const lights = [light(back), light(over(channels(getComputedStyle(element).color), back))];
+      return [own(element), (Math.max(...lights) + 0.05) / (Math.min(...lights) + 0.05)];
+    });
+  },
   async hidden() {  // pixels outside the window, after the layout had a few frames to come to rest
     const view = this.panel().content.node.querySelector('.jp-WindowedPanel-outer') ?? this.panel().content.node;
     let hidden = null;

@@ -15,9 +15,9 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from .labserver import LabServer
+from .labserver import Face, LabServer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Locator, Request, Response
@@ -66,9 +66,9 @@ def open_browser() -> Iterator[Browser]:
 class LabPage:
     """One notebook open in the Lab, with its kernel; both are closed at the end. `tab` is Playwright's own page."""
 
-    def __init__(self, browser: Browser, server: LabServer, notebook: str) -> None:
+    def __init__(self, browser: Browser, server: LabServer, notebook: str, face: Face = "lab") -> None:
         self.file = server.notebooks / notebook
-        self._server, self._notebook = server, notebook
+        self._server, self._notebook, self._face = server, notebook, face
         self._errors: list[str] = []
         self._context = browser.new_context(viewport=WINDOW, reduced_motion="reduce", locale="en-US")
         self._context.add_init_script(path=IN_THE_PAGE)
@@ -77,7 +77,7 @@ class LabPage:
 
     def __enter__(self) -> LabPage:
         try:
-            self.tab.goto(self._server.url(self._notebook), wait_until="domcontentloaded")
+            self.tab.goto(self._server.url(self._notebook, self._face), wait_until="domcontentloaded")
             self._until("open", self._is_ready, PATIENCE)
         except BaseException:
             self.__exit__()
@@ -129,9 +129,26 @@ class LabPage:
         """`[3]:` when it ran, `[*]:` while it runs or is queued, `[ ]:` when neither."""
         return self.tab.evaluate("cell => drive.prompt(cell)", cell)
 
+    def table(self, cell: int) -> list[list[str]]:
+        """The texts of the tables in the output, row by row."""
+        rows = self.cell(cell).locator(".jp-OutputArea-output table tr").all()
+        return [[text.strip() for text in row.locator("th, td").all_inner_texts()] for row in rows]
+
     def images(self, cell: int) -> list[tuple[int, int]]:
         """Width and height of the images in the output, in their own pixels; a broken image is (0, 0)."""
         return [(width, height) for width, height in self.tab.evaluate("cell => drive.images(cell)", cell)]
+
+    def theme(self, name: str) -> None:
+        """Dress the page in `JupyterLab Light` or `JupyterLab Dark`, and wait until it is."""
+        self.tab.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", name)
+        self.tab.wait_for_function("name => document.body.dataset.jpThemeName === name", arg=name)
+
+    def contrasts(self, cell: int) -> dict[str, float]:
+        """Each text of the output, also what stands in fields and on buttons, with its contrast to what is behind it.
+
+        As WCAG 2 counts it: 1 is none, 4.5 is the least for text of that size, 21 is black on white.
+        """
+        return dict(self.tab.evaluate("cell => drive.contrasts(cell)", cell))
 
     def errors(self) -> list[str]:
         """What the console would show red: errors of the page, and requests that failed."""
@@ -207,4 +224,7 @@ class LabPage:
             self.tab.wait_for_timeout(50)
 
 
-OpenNotebook = Callable[[Sequence[str] | Path], LabPage]
+class OpenNotebook(Protocol):
+    """Opens a notebook of the given cell sources, or a copy of a notebook file."""
+
+    def __call__(self, cells: Sequence[str] | Path, face: Face = "lab") -> LabPage: ...

@@ -1,4 +1,4 @@
-"""A private JupyterLab server for the browser tests."""
+"""A private Jupyter server for the browser tests: JupyterLab, and where it is installed Notebook 7 beside it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ import urllib.parse
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+Face = Literal["lab", "notebook"]
 PATIENCE = 60.0
+WHERE: dict[Face, str] = {"lab": "doc/tree", "notebook": "notebooks"}  # each shows one notebook and nothing else
 # every cell is in the page, nothing pops up or asks for a kernel, and only `save` writes the file
 SETTINGS: dict[str, dict[str, Any]] = {
     "@jupyterlab/notebook-extension/tracker": {
@@ -75,8 +77,8 @@ class LabServer:
         write(notebook, place / "notebook.ipynb")
         return f"{place.name}/notebook.ipynb"
 
-    def url(self, notebook: str) -> str:
-        return f"http://127.0.0.1:{self._port}/doc/tree/{urllib.parse.quote(notebook)}?token={self._token}"
+    def url(self, notebook: str, face: Face = "lab") -> str:
+        return f"http://127.0.0.1:{self._port}/{WHERE[face]}/{urllib.parse.quote(notebook)}?token={self._token}"
 
     def api(self, path: str, method: str = "GET") -> Any:
         """Ask the server; an OSError when it does not answer or answers no."""
@@ -134,6 +136,7 @@ class LabServer:
             "ServerApp.terminals_enabled": False,
             "IdentityProvider.token": self._token,
             "LabApp.extension_manager": "readonly",
+            "JupyterNotebookApp.expose_app_in_browser": True,
         }
         command += [f"--{name}={value}" for name, value in options.items()]
         with self.log.open("ab") as log:

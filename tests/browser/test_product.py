@@ -42,7 +42,7 @@ def test_output_is_on_the_screen_while_the_cell_runs(open_notebook: OpenNotebook
 
     ((width, height),) = page.images(2)
     assert width > 100 < height
-    assert table(page, 2) == [["", "city", "n"], ["0", "Oslo", "17"], ["1", "Rome", "4242"]]
+    assert page.table(2) == [["", "city", "n"], ["0", "Oslo", "17"], ["1", "Rome", "4242"]]
     assert page.errors() == []
 
 
@@ -142,62 +142,6 @@ def test_run_all_beside_nest_asyncio(open_notebook: OpenNotebook) -> None:
     assert page.errors() == []
 
 
-HOSTILE = """
-from IPython.display import HTML, Javascript, Markdown, display
-display(HTML('''
-  <p>innocent</p>
-  <script>window.__pwned = 1</script>
-  <img src="http://evil.example/pwned.png" onerror="window.__pwned = 2">
-  <img src="/pwned.png" onerror="window.__pwned = 3">
-  <a href="javascript:window.__pwned = 4">link</a>
-  <div style="position: fixed; inset: 0; z-index: 99999; background: red">overlay</div>
-  <div style="background: url(http://evil.example/pwned-style.png); width: 9px; height: 9px">style</div>
-  <iframe srcdoc="<script>parent.__pwned = 5</script>"></iframe>
-  <details open ontoggle="window.__pwned = 6"><summary>more</summary></details>
-'''))
-display(HTML('<style>@import url(http://evil.example/pwned.css); body { display: none }</style><p>sheet</p>'))
-display(HTML('<svg onload="window.__pwned = 7"><script>window.__pwned = 8</script></svg>'))
-display(Javascript('window.__pwned = 9'))
-display(Markdown('<img src="pwned-markdown.png" onerror="window.__pwned = 10">'))
-display({"text/html": "<b>late</b>"}, raw=True, display_id="late")
-display({"text/html": "<img src='pwned-late.png' onerror='window.__pwned = 11'>"}, raw=True, display_id="late",
-        update=True)
-raise ValueError("<img src='pwned-error.png' onerror='window.__pwned = 12'>")
-"""
-
-LIVE_PARTS = """cell => {
-  const inside = [...drive.area(cell).querySelectorAll('.jp-OutputArea-output *')];
-  return {
-    live: inside.filter(e => e.matches('a[href], iframe, script, style, form, object, embed, svg')
-      || [...e.attributes].some(a => a.name.startsWith('on') || a.value.includes('javascript:'))).length,
-    floating: inside.filter(e => ['fixed', 'absolute', 'sticky'].includes(getComputedStyle(e).position)).length,
-  };
-}"""
-
-
-def test_hostile_output_stays_dead(open_notebook: OpenNotebook) -> None:
-    """What scripts, loads or covers the page from the kernel itself does nothing when it comes from a sandbox."""
-    page = open_notebook([LOAD, f"%%interp{HOSTILE}", HOSTILE])
-    asked: list[str] = []
-    page.tab.on("request", lambda request: asked.append(request.url))
-
-    page.run(0)
-    page.run(1)
-    page.wait_text(1, "ValueError")
-    page.wait_idle()
-    assert "innocent" in page.text(1)
-    assert page.tab.evaluate("window.__pwned") is None
-    assert page.tab.evaluate(LIVE_PARTS, 1) == {"live": 0, "floating": 0}
-    assert [url for url in asked if "pwned" in url] == []
-    assert page.errors() == []
-
-    page.run(2)  # the same without a sandbox, to see that it bites
-    page.tab.wait_for_function("window.__pwned !== undefined")
-    bites = page.tab.evaluate(LIVE_PARTS, 2)
-    assert bites["live"] > 5 and bites["floating"] > 0
-    assert {"/pwned.png", "/pwned-style.png", "/pwned.css"} <= {url[url.rfind("/") :] for url in asked}
-
-
 def test_a_notebook_saved_by_the_lab_passes_nbval(
     open_notebook: OpenNotebook, clean_environment: dict[str, str]
 ) -> None:
@@ -215,13 +159,7 @@ def test_a_notebook_saved_by_the_lab_passes_nbval(
     assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-2000:]
 
 
-def table(page: LabPage, cell: int) -> list[list[str]]:
-    """The texts of the table in a cell's output, row by row."""
-    rows = page.cell(cell).locator(".jp-OutputArea-output table tr").all()
-    return [[text.strip() for text in row.locator("th, td").all_inner_texts()] for row in rows]
-
-
 def figures(page: LabPage, cell: int) -> dict[str, str]:
     """What the panel says of all calls: its last row."""
-    heads, *_, values = table(page, cell)
+    heads, *_, values = page.table(cell)
     return dict(zip(heads, values, strict=True))

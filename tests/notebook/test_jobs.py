@@ -120,6 +120,27 @@ def test_at_once(desk: Desk) -> None:
     assert job.state == "ok"
 
 
+def test_whoever_looks_on_is_told(desk: Desk) -> None:
+    """Each change is told, the end last of all; who looks on and fails stops nothing."""
+    told: list[list[str]] = []
+
+    def look() -> None:
+        told.append([job.state for job in desk.jobs.states()])
+        raise ValueError("no screen")
+
+    desk.jobs.on_change = look
+    desk.gate.set()
+    job, _ = desk.start("a")
+    desk.wait(job)
+    desk.session.in_background(done()).result(LONG)
+
+    assert told == [["waiting"], ["running"], ["ok"]]
+
+
+async def done() -> None:
+    """Comes after whatever the loop has begun."""
+
+
 def test_refused(desk: Desk) -> None:
     """What cannot be run says so in its place, with what to do; who waits is given the error itself."""
     desk.gate.set()
