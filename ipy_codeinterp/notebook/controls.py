@@ -65,11 +65,11 @@ class Controls:
         self._buttons = {id: self._buttons.get(id) or self._button(job) for id, job in running.items()}
         self._row.children = tuple(self._buttons.values())
         for button in ended:
-            button.close()
+            let_go(button)
 
     def close(self) -> None:
         for each in self._all():
-            each.close()
+            let_go(each)
 
     def _all(self) -> list[Any]:
         return [*self._fields.values(), self._wrong, *self._buttons.values(), self._row, self._fields_row, self.widget]
@@ -104,6 +104,13 @@ class Controls:
 
         button.on_click(clicked)
         return button
+
+
+def let_go(widget: Any) -> None:
+    """Close it with its layout and its style, which are widgets of their own: ipywidgets would keep both for good."""
+    for each in (widget, widget.layout, getattr(widget, "style", None)):
+        if each is not None:
+            each.close()
 
 
 def answer_where_asked(widget: Any) -> None:

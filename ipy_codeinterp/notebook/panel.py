@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from IPython.core.interactiveshell import InteractiveShell
 
 from ipy_codeinterp.notebook import panel_html
+from ipy_codeinterp.notebook.controls import let_go
 from ipy_codeinterp.notebook.panel_html import TITLE
 from ipy_codeinterp.notebook.reading import Reading
 
@@ -115,7 +116,7 @@ class Panel:
             if self._controls:
                 self._controls.close()
             for widget in self._widgets:
-                widget.close()
+                let_go(widget)
 
     def _live(self) -> dict[str, Any]:
         """The widget: the style sheet and the controls are sent once, the figures with every update."""
