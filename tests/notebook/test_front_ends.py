@@ -154,7 +154,7 @@ def typed(request: pytest.FixtureRequest, clean_environment: dict[str, str], tmp
 
 
 def screens(terminal: pexpect.spawn[str]) -> Iterator[str]:
-    """Paste each cell, press Enter (and twice more where a cell magic waits for empty lines), wait for the next prompt."""
+    """Paste each cell, press Enter (twice more where a cell magic waits for empty lines), wait for the next prompt."""
     for number, cell in enumerate([*CELLS, "%%interp\n1 / 0"], start=1):
         terminal.expect(prompt(number))
         terminal.send(f"\x1b[200~{cell}\x1b[201~")
