@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from ipy_codeinterp import interactive
 from ipy_codeinterp.html import Unfit, harmless, text_of
 
 MAX_PIXELS = 100_000_000
@@ -232,8 +233,13 @@ def safe_bundle(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """(data, metadata) as a front end may have them; text/plain is there whenever anything is."""
     offered = _named(data)
+    if interactive.is_beside(offered):
+        return {}, {}
     rich: dict[str, Shown] = {}
     notes: list[str] = []
+    if figure := interactive.found(offered):
+        offered = {mime: value for mime, value in offered.items() if mime not in figure.mimes}
+        notes.append(figure.missing(interactive.WHY))
     for mime in dict.fromkeys([*SHOWN, *offered]):
         if mime in offered:
             answer = _show(mime, offered[mime])

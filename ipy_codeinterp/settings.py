@@ -55,6 +55,8 @@ class Settings:
     figure_format: str = "png"
     # dots per inch of figures; None leaves it to matplotlib
     figure_dpi: float | None = None
+    # whether interactive figures (plotly, altair, bokeh) are drawn, each in a frame of its own
+    interactive: bool = False
     # how the router chooses between the asked offer and those of `fallback`
     policy: str = "pinned"
     # offers that are asked when the asked one cannot do it or gives up; `batch` last puts it aside then
@@ -278,6 +280,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "network": _yes_or_no,
     "figure_format": _word,
     "figure_dpi": _number,
+    "interactive": _yes_or_no,
     "data_dir": lambda value: Path(value).expanduser(),
     "cache_dir": lambda value: Path(value).expanduser(),
     "data_days": float,

@@ -124,6 +124,13 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         },
     ),
     (
+        ("--interactive",),
+        {
+            "action": "store_true",
+            "help": "draw figures of plotly, altair and bokeh so that they can be hovered over and zoomed",
+        },
+    ),
+    (
         ("--no-raise-error",),
         {"action": "store_true", "help": "show an error of the code, but do not fail the cell with it"},
     ),
@@ -190,6 +197,8 @@ def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
             raise BadUsage(f"--{name}: it goes with --ask")
     if options.ask and options.chunks is not None:
         raise BadUsage("--ask: it does not go with --chunks")
+    if options.interactive and (options.bg or options.batch):
+        raise BadUsage("--interactive: it does not go with --bg or --batch; %interp show ID --interactive comes after")
     if options.allow_secrets and options.batch:
         raise BadUsage("--allow-secrets: it does not go with --batch, which would keep the cell as it is")
     if options.batch and options.chunks is not None:

@@ -80,12 +80,13 @@ def asked(desk: Desk, options: argparse.Namespace, body: str, inputs: Mapping[st
     )
 
 
-def shown(desk: Desk, execution: Execution, run: Callable[..., T], **terms: Any) -> T:
+def shown(desk: Desk, execution: Execution, run: Callable[..., T], *, interactive: bool = False, **terms: Any) -> T:
     """What `run` returns; what comes meanwhile is shown under the running cell. An interrupt stops the run."""
     view = desk.view(
         container=execution.container,
         facts=desk.session.origin(execution),
         author=str(execution.model) if execution.kind == "task" else "",
+        interactive=interactive,
     )
     progress = desk.progress(view, execution)
 
@@ -123,7 +124,7 @@ def _once(
     folder = saving.opened(Path(options.save).expanduser()) if options.save else None
     if options.ask:
         execution = asking.going_on(desk, execution, options)
-    how = {"allow_secrets": options.allow_secrets, "keep": options.ask}
+    how = {"allow_secrets": options.allow_secrets, "keep": options.ask, "interactive": options.interactive}
     result = shown(desk, execution, desk.session.run, **how, **_terms(options))
     if options.ask:
         asking.remember(desk, execution, result)
@@ -152,7 +153,7 @@ def _compared(desk: Desk, execution: Execution, options: argparse.Namespace) -> 
     terms = {name: value for name, value in _terms(options).items() if name not in ("policy", "critical")}
     named = models(options) or [desk.settings.model]
     terms["allow_secrets"] = options.allow_secrets
-    return comparing.compare(desk, execution, named, options.repeat or 1, **terms)
+    return comparing.compare(desk, execution, named, options.repeat or 1, interactive=options.interactive, **terms)
 
 
 def _behind(desk: Desk, execution: Execution, options: argparse.Namespace) -> tuple[Job, None]:
@@ -175,7 +176,8 @@ def _over_chunks(desk: Desk, execution: Execution, options: argparse.Namespace) 
     how = {"path": options.chunks, "checkpoint": options.checkpoint, "allow_secrets": options.allow_secrets}
     run = partial(chunks.run, desk.session, **how)
     try:
-        report = shown(desk, execution, run, rows=options.rows or chunks.ROWS, **_terms(options))
+        how = {"rows": options.rows or chunks.ROWS, "interactive": options.interactive}
+        report = shown(desk, execution, run, **how, **_terms(options))
     except chunks.RangeFailed as error:
         if error.result:
             around = desk.surroundings(execution, error.result)

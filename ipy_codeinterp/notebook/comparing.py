@@ -23,7 +23,7 @@ from ipy_codeinterp.store.history import Kept
 
 
 def compare(
-    desk: Desk, execution: Execution, models: Sequence[str], repeat: int, **terms: Any
+    desk: Desk, execution: Execution, models: Sequence[str], repeat: int, *, interactive: bool = False, **terms: Any
 ) -> tuple[Comparison, InterpError | None]:
     """Run the cell at all of `models`, and show what came of it."""
     place = Place(desk.shell, deterministic=desk.is_deterministic)
@@ -41,7 +41,7 @@ def compare(
         desk.ended(execution)
     place.write(_table(desk, comparison), {"comparison": report.facts(comparison)}, final=True)
     for side in comparison.sides:
-        _show_side(desk, comparison, side)
+        _show_side(desk, comparison, side, interactive)
     return comparison, _failure(desk, comparison) if comparison.failed else None
 
 
@@ -53,7 +53,7 @@ def _table(desk: Desk, comparison: Comparison) -> dict[str, str]:
     }
 
 
-def _show_side(desk: Desk, comparison: Comparison, side: Side) -> None:
+def _show_side(desk: Desk, comparison: Comparison, side: Side, interactive: bool) -> None:
     """What its first run gave, under its name; of one that gave nothing, why."""
     shown = side.error or side.result
     view = desk.view(facts={"offer": side.offer})
@@ -63,7 +63,7 @@ def _show_side(desk: Desk, comparison: Comparison, side: Side) -> None:
     if isinstance(shown, InterpError):
         desk.remark(safe_text("\n".join(shown._render_traceback_())))
     elif shown is not None:
-        put_again(desk, Kept(datetime.now(UTC), comparison.execution, shown))
+        put_again(desk, Kept(datetime.now(UTC), comparison.execution, shown), interactive=interactive)
 
 
 def _failure(desk: Desk, comparison: Comparison) -> InterpError | None:

@@ -20,6 +20,7 @@ from ipy_codeinterp.execution import Execution, Partial, Result
 from ipy_codeinterp.notebook import footer, nest
 from ipy_codeinterp.notebook.configured import Configured
 from ipy_codeinterp.notebook.controls import Controls
+from ipy_codeinterp.notebook.frames import Frames
 from ipy_codeinterp.notebook.hints import Past, Surroundings
 from ipy_codeinterp.notebook.jobs import Jobs
 from ipy_codeinterp.notebook.panel import Panel
@@ -76,8 +77,18 @@ class Desk:
         """What is beside the work."""
         print(text, file=sys.stderr)  # noqa: T201 - this is the screen
 
-    def view(self, *, container: str | None = None, facts: Mapping[str, Any] | None = None, author: str = "") -> View:
-        """A place under the running cell for what code shows; display ids are valid in its container, or here only."""
+    def view(
+        self,
+        *,
+        container: str | None = None,
+        facts: Mapping[str, Any] | None = None,
+        author: str = "",
+        interactive: bool = False,
+    ) -> View:
+        """A place under the running cell for what code shows; display ids are valid in its container, or here only.
+
+        Figures are `interactive` where the setting says so, too.
+        """
         where = f"in {container}" if container else next(self._places)
         return View(
             self.shell,
@@ -85,6 +96,7 @@ class Desk:
             place=f"interp-{self._name}-{where}",
             facts=dict(facts or {}),
             author=author,
+            frames=Frames(deterministic=self.is_deterministic) if interactive or self.settings.interactive else None,
         )
 
     @property

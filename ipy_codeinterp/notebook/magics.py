@@ -59,6 +59,7 @@ class InterpMagics(Magics):
     figure_dpi = Float(None, allow_none=True, help="dots per inch of figures; None leaves it to matplotlib").tag(
         config=True
     )
+    interactive = Bool(help="whether figures of plotly, altair and bokeh are drawn, each in a frame").tag(config=True)
     policy = Enum(CHOICES["policy"], help="how to choose between offers").tag(config=True)
     fallback = Setting(help="offers that are asked when the asked one gives up").tag(config=True)
     budget = Setting(help="USD this session may spend on what is billed; None is no limit").tag(config=True)

@@ -8,16 +8,15 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ipy_codeinterp import catalog, consent, looking_back, registry, verbs
+from ipy_codeinterp import catalog, consent, registry, verbs
 from ipy_codeinterp.bench import bench_verb
 from ipy_codeinterp.bench.verbs import SHARED
 from ipy_codeinterp.errors import NotAllowed
 from ipy_codeinterp.execution import ContainerState, Display, Output, Update
-from ipy_codeinterp.notebook import benching, configured, job_verbs, own_code, topics
+from ipy_codeinterp.notebook import benching, configured, job_verbs, own_code, shown_again, topics
 from ipy_codeinterp.notebook.arguments import BadUsage, parse_verb, split
 from ipy_codeinterp.notebook.desk import Desk
 from ipy_codeinterp.notebook.endings import interrupted
-from ipy_codeinterp.notebook.shown_again import show_again
 from ipy_codeinterp.tables import columns
 
 
@@ -275,7 +274,7 @@ VERBS = {
         OwnVerb("container", "list what is kept between cells, restart or delete one", _add_container, _container),
         OwnVerb("models", "the interpreters there are; --probe asks one, --warm keeps one warm", _add_models, _models),
         OwnVerb("doctor", "what works here and at the providers, and what to do", _add_doctor, _doctor),
-        OwnVerb("show", "show again what came of one, for nothing", looking_back.add_show, show_again),
+        OwnVerb("show", "show again what came of one, for nothing", shown_again.add_show, shown_again.show_again),
         OwnVerb("bench", bench_verb.VERB.help, bench_verb.add, benching.bench),
         OwnVerb("record", "what the recording of this session holds", _add_record, _record),
         OwnVerb("enable", "names without a provider mean this one, from now on", _add_provider, _enable),

@@ -23,6 +23,7 @@ from ipy_codeinterp.execution import (
     Update,
 )
 from ipy_codeinterp.mime import TextFilter, safe_bundle, safe_text
+from ipy_codeinterp.notebook.frames import Frames
 from ipy_codeinterp.notebook.written import Written
 from ipy_codeinterp.outputs import Collector
 
@@ -35,13 +36,22 @@ def is_deterministic(render: str) -> bool:
 class View:
     """`show()` each event on the cell's own thread, then `finish()`.
 
-    What a model writes is shown where it has an `author`: else it only passes on what the cell says.
+    What a model writes is shown where it has an `author`: else it only passes on what the cell says. With `frames`,
+    interactive figures are drawn.
     """
 
     def __init__(
-        self, shell: InteractiveShell, *, deterministic: bool, place: str, facts: dict[str, Any], author: str = ""
+        self,
+        shell: InteractiveShell,
+        *,
+        deterministic: bool,
+        place: str,
+        facts: dict[str, Any],
+        author: str = "",
+        frames: Frames | None = None,
     ) -> None:
         self._shell = shell
+        self._frames = frames
         self._collector = Collector() if deterministic else None
         self._place = place  # display ids of the code are its own business: they must not meet other people's
         self._facts = facts
@@ -116,6 +126,8 @@ class View:
 
     def _publish(self, data: Any, metadata: Any, display_id: str | None, *, update: bool = False) -> None:
         shown, kept = safe_bundle(data, metadata)
+        if self._frames:
+            shown |= self._frames.bundle(data)
         if shown:
             transient = {"display_id": f"{self._place}-{display_id}"} if display_id else {}
             kept["ipy_codeinterp"] = self._facts

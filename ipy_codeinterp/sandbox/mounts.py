@@ -130,7 +130,8 @@ def common_variables(environment: Environment) -> dict[str, str]:
     user = {"PYTHONUSERBASE": str(environment.user_base)} if environment.user_base else {}
     fixed = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}  # forks would share a random one anyway
     pool = {"ARROW_DEFAULT_MEMORY_POOL": "system"}  # Arrow's own would reserve all that the memory limit allows
-    return {"PATH": path, "LANG": "C.UTF-8", "MPLBACKEND": INLINE, **fixed, **threads, **pool, **user}
+    shown = {"MPLBACKEND": INLINE, "PLOTLY_RENDERER": "plotly_mimetype"}  # else plotly shows 5 MB of scripts at first
+    return {"PATH": path, "LANG": "C.UTF-8", **shown, **fixed, **threads, **pool, **user}
 
 
 def set_variables(variables: dict[str, str]) -> list[str]:

@@ -16,7 +16,7 @@ import sys
 import threading
 from typing import Any
 
-from . import figures
+from . import charts, figures
 from .channel import Channel, Interrupts
 from .limits import limit_memory
 from .outbox import Inbox, Outbox
@@ -53,6 +53,7 @@ class Python:
         """Run one of everything, so that the first cell is fast."""
         for name in PRELOAD:
             preload(name)
+        charts.configure(self._shell)
         if "matplotlib" in sys.modules:
             self._shell.enable_matplotlib("inline")
             figures.configure(self._shell, *self._figures)
