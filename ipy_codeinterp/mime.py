@@ -10,6 +10,7 @@ Rules of this file:
 from __future__ import annotations
 
 import base64
+import html
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,7 @@ MAX_PIXELS = 100_000_000
 MAX_SIDE = 30_000
 MAX_SVG_CHARS = 10_000_000
 MAX_ALT_CHARS = 1_000
+MAX_TITLE_AT = 10_000  # characters of an SVG in which its title is looked for
 MAX_NOTES = 5
 
 
@@ -100,6 +102,7 @@ _WHOLE = ((0, 0, 1, 1),)  # passes over the image: first column and row, step to
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _START_OF_SCAN = 0xDA
+_SVG_TITLE = re.compile(rf"<title>([^<>]{{1,{MAX_ALT_CHARS}}})</title>")
 
 
 def _png(value: str) -> Shown:
@@ -178,7 +181,9 @@ def _svg(value: str) -> Shown:
     _require(len(value) <= MAX_SVG_CHARS, "too large")
     _require("<svg" in value and "<!ENTITY" not in value, "not a plain SVG")
     encoded = base64.b64encode(value.encode(errors="replace")).decode()
-    element = f'<img alt="SVG image" src="data:image/svg+xml;base64,{encoded}">'
+    title = _SVG_TITLE.search(value, 0, MAX_TITLE_AT)
+    alt = html.escape(safe_text(html.unescape(title[1]))) if title else "SVG image"
+    element = f'<img alt="{alt}" src="data:image/svg+xml;base64,{encoded}">'
     return Shown("text/html", element, "[image/svg+xml]")
 
 

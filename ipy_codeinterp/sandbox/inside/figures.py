@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import html
+import re
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 MIME = {"png": "image/png", "svg": "image/svg+xml"}
+PNG, PNG_AS_TEXT, HEADER = b"\x89PNG\r\n\x1a\n", "iVBORw0KGgo", 33  # the last in bytes: signature and first chunk
 MOST_AXES, MOST_NAMES, MOST_WORDS = 6, 8, 1000  # what a description names at most; the last in characters
 
 
@@ -28,12 +33,28 @@ def _with_words(draw: Callable[[Any], Any]) -> Callable[[Any], Any]:
         picture = draw(figure)
         if not isinstance(picture, (str, bytes)):
             return picture
-        words = ""
         with contextlib.suppress(Exception):  # a figure that cannot be described can still be seen
-            words = describe(figure)
-        return (picture, {"alt": words}) if words else picture
+            if words := describe(figure):
+                return told(picture, words), {"alt": words}
+        return picture
 
     return drawn
+
+
+def told(picture: str | bytes, words: str) -> str | bytes:
+    """The picture with its words in it, where readers of files look for them; as base64 where it came so."""
+    if isinstance(picture, bytes):
+        return _told_png(picture, words)
+    if picture.startswith(PNG_AS_TEXT):
+        return base64.b64encode(_told_png(base64.b64decode(picture), words)).decode()
+    return re.sub(r"<svg\b[^>]*>", lambda found: f"{found[0]}<title>{html.escape(words)}</title>", picture, count=1)
+
+
+def _told_png(picture: bytes, words: str) -> bytes:
+    """With a text chunk, `Description`, behind the header: in UTF-8, in no language and not compressed."""
+    content = b"iTXtDescription\0\0\0\0\0" + words.encode("utf-8", "replace")
+    chunk = (len(content) - 4).to_bytes(4, "big") + content + zlib.crc32(content).to_bytes(4, "big")
+    return picture[:HEADER] + chunk + picture[HEADER:] if picture.startswith(PNG) else picture
 
 
 def describe(figure: Any) -> str:
