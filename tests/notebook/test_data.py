@@ -79,7 +79,7 @@ def test_r_and_node(kernel: Any) -> None:
 def test_save_and_from(kernel: Any, folder: Path) -> None:
     """Code comes from a file in its own language; what it leaves is written under its names, and over nothing."""
     (folder / "plot.py").write_text(
-        "import os, matplotlib.pyplot as plt\nplt.plot([1, 2]);\n"
+        "import os, matplotlib.pyplot as plt\nplt.plot([1, 2]); plt.title('Growth');\n"
         "for name in ('a.csv', '.profile'):\n    _ = open(os.path.join(os.environ['OUTPUT_DIR'], name), 'w').write('1')"
     )
     (folder / "two.R").write_text("cat(1 + 1)")
@@ -87,6 +87,7 @@ def test_save_and_from(kernel: Any, folder: Path) -> None:
     saved = kernel.run("%interp --from plot.py --save kept")
     assert saved.stream() == "saved in kept: figure-1.png, a.csv; left out: .profile (a name that begins with a dot)\n"
     assert sorted(path.name for path in (folder / "kept").iterdir()) == ["a.csv", "figure-1.png"]
+    assert b"Description\0\0\0\0\0Growth. 1 line" in (folder / "kept" / "figure-1.png").read_bytes()
     again = kernel.run("%interp --from plot.py --save kept")
     assert again.traceback.startswith("NotSaved (the folder): not saved in kept: figure-1.png (it is there already")
     assert kernel.run("%interp --from plot.py --save kept --force").error is None
