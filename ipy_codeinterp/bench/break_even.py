@@ -13,7 +13,7 @@ from typing import Literal
 
 from ipy_codeinterp.bench.demand import Share
 from ipy_codeinterp.bench.intervals import Interval
-from ipy_codeinterp.bench.monte_carlo import Drawn, interval
+from ipy_codeinterp.bench.monte_carlo import Drawn, interval, spread
 from ipy_codeinterp.bench.projection import Projection
 from ipy_codeinterp.catalog.prices import NOTHING
 from ipy_codeinterp.errors import InvalidInput
@@ -111,7 +111,7 @@ def mix(projections: Sequence[Projection], shares: Sequence[Decimal], drawn: Seq
         _a_success(used),
         _weighted([(each.demand.right.value if each.demand.right else None, share) for each, share in used]),
         any(each.is_least for each, _ in used),
-        _month_interval(shares, drawn) if any(each.month_interval for each, _ in used) else None,
+        _month_interval(shares, drawn),
     )
 
 
@@ -158,4 +158,4 @@ def _weighted(parts: Sequence[tuple[Decimal | None, Decimal]]) -> Decimal | None
 
 def _month_interval(shares: Sequence[Decimal], drawn: Sequence[Drawn]) -> Interval | None:
     used = [[month.month * share for month in each.figures] for each, share in zip(drawn, shares, strict=True) if share]
-    return interval([sum(parts, NOTHING) for parts in zip(*used, strict=True)]) if used and all(used) else None
+    return spread([sum(parts, NOTHING) for parts in zip(*used, strict=True)]) if used and all(used) else None

@@ -47,12 +47,16 @@ def with_intervals(projection: Projection, drawn: Drawn) -> Projection:
     if not projection.month or not is_uncertain(projection.demand):
         return projection
     successes = [figures.a_success for figures in drawn.figures]
-    known = [each for each in successes if each is not None]
     return replace(
         projection,
-        month_interval=interval([figures.month for figures in drawn.figures]),
-        success_interval=interval(known) if len(known) == len(successes) else None,
+        month_interval=spread([figures.month for figures in drawn.figures]),
+        success_interval=None if None in successes else spread([each for each in successes if each is not None]),
     )
+
+
+def spread(values: Sequence[Decimal]) -> Interval | None:
+    """Their interval; None where they are all the same, so that nothing moves them."""
+    return interval(values) if len(set(values)) > 1 else None
 
 
 def is_uncertain(demand: Demand) -> bool:
