@@ -157,5 +157,7 @@ def _weighted(parts: Sequence[tuple[Decimal | None, Decimal]]) -> Decimal | None
 
 
 def _month_interval(shares: Sequence[Decimal], drawn: Sequence[Drawn]) -> Interval | None:
+    if not drawn:
+        return None
     used = [[month.month * share for month in each.figures] for each, share in zip(drawn, shares, strict=True) if share]
     return spread([sum(parts, NOTHING) for parts in zip(*used, strict=True)]) if used and all(used) else None

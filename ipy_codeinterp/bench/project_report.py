@@ -90,16 +90,25 @@ def _percent(value: Decimal) -> str:
 
 
 def _bills(report: Report) -> str:
-    with_intervals = any(each.month_interval for each in report.projections)
-    within = ("95 %",) if with_intervals else ()
-    head = ("OFFER", "A CALL", "A MONTH", *within, "A SUCCESS", *within, "IN", "OUT", "AS OF", "SOURCE")
-    rows = []
-    for each in report.projections:
-        amounts = [report.currency.say(usd, is_least=each.is_least) for usd in (each.call, each.month, each.a_success)]
-        intervals = [_within(report.currency, i) for i in (each.month_interval, each.success_interval)]
-        month, success = ([said] if with_intervals else [] for said in intervals)
-        rows.append((cell(each.terms.name), *amounts[:2], *month, amounts[2], *success, *_price(each)))
-    return columns(head, rows)
+    say, bills = report.currency.say, report.projections
+    table = [
+        ("OFFER", [cell(each.terms.name) for each in bills]),
+        ("A CALL", [say(each.call, is_least=each.is_least) for each in bills]),
+        ("A MONTH", [say(each.month, is_least=each.is_least) for each in bills]),
+        *_intervals(report.currency, [each.month_interval for each in bills]),
+        ("A SUCCESS", [say(each.a_success, is_least=each.is_least) for each in bills]),
+        *_intervals(report.currency, [each.success_interval for each in bills]),
+    ]
+    priced = [_price(each) for each in bills]
+    rows = [
+        (*row, *price) for row, price in zip(zip(*(column for _, column in table), strict=True), priced, strict=True)
+    ]
+    return columns((*(head for head, _ in table), "IN", "OUT", "AS OF", "SOURCE"), rows)
+
+
+def _intervals(currency: Currency, intervals: Sequence[Interval | None]) -> list[tuple[str, list[str]]]:
+    """A column, where there are any."""
+    return [("95 %", [_within(currency, each) for each in intervals])] if any(intervals) else []
 
 
 def _price(projection: Projection) -> tuple[str, str, str, str]:
