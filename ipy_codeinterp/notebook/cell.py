@@ -12,7 +12,7 @@ from ipy_codeinterp import consent, languages, registry, saving
 from ipy_codeinterp.errors import CodeError, InterpError, NotSaved
 from ipy_codeinterp.execution import Event, Execution, Result
 from ipy_codeinterp.mime import safe_text
-from ipy_codeinterp.notebook import asking, data, source
+from ipy_codeinterp.notebook import asking, data, multiplied, source
 from ipy_codeinterp.notebook.arguments import BadUsage, is_comparison, models
 from ipy_codeinterp.notebook.desk import Desk
 from ipy_codeinterp.notebook.endings import LEFT, STOPPED, failure, interrupted, is_second, remarks
@@ -33,6 +33,7 @@ def run(desk: Desk, options: argparse.Namespace, body: str) -> None:
     if options.dry_run:
         desk.say(str(desk.session.dry_run(execution, models=models(options), max_cost=options.max_cost)))
         return
+    multiplied.check(desk, execution, models(options))
     outcome, error = _way(options, inputs)(desk, execution, options)
     if options.out:
         desk.shell.user_ns[options.out] = outcome

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ipy_codeinterp import asked, looking_back
+from ipy_codeinterp import asked, looking_back, pace
 from ipy_codeinterp.execution import Execution
 from ipy_codeinterp.notebook.arguments import BadUsage
 from ipy_codeinterp.notebook.desk import Desk
@@ -76,11 +77,12 @@ def wait(desk: Desk, options: argparse.Namespace) -> str | None:
 
 
 def _wait(desk: Desk, jobs: Sequence[Job]) -> None:
-    """Until all are over, and say how far they are whenever that has changed."""
+    """Until all are over, and say how far they are whenever that has changed, or a second has passed."""
     progress, said, is_over = Place(desk.shell, deterministic=desk.is_deterministic), "", False
+    began, before = time.monotonic(), sum(job.is_over for job in jobs)
     while not is_over:
         is_over = desk.jobs.wait(jobs, LOOK_EVERY)
-        if (now := _words(jobs)) != said:
+        if (now := progress_of([job.now for job in jobs], before, time.monotonic() - began)) != said:
             progress.write({"text/plain": now})
             said = now
         if desk.pause:
@@ -115,11 +117,14 @@ def _kept(desk: Desk, job: Job) -> Kept:
     return looking_back.find(desk.settings, job.id)
 
 
-def _words(jobs: Iterable[Job]) -> str:
-    states = [job.now for job in jobs]
-    counts = Counter("done" if state.is_over else state.state for state in states)
+def progress_of(states: Sequence[JobState], before: int, seconds: float) -> str:
+    """How far they are, after so many seconds of waiting; `before` of them were over when it began."""
+    counts, total = Counter("done" if state.is_over else state.state for state in states), len(states)
+    done = counts["done"]
     rest = "".join(f", {counts[name]} {name}" for name in ("running", "waiting") if counts[name])
-    return f"{counts['done']} of {len(states)} done{rest}"
+    since = f", {pace.duration(seconds)}" if seconds >= pace.SOON and done < total else ""
+    left = pace.remaining(done - before, total - before, seconds)
+    return pace.line(f"{done} of {total} done{rest}{since}", done, total, left)
 
 
 # --- cancel ---------------------------------------------------------------------------------------

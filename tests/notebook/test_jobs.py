@@ -12,7 +12,8 @@ import pytest
 from ipy_codeinterp.errors import InvalidInput, UnknownName
 from ipy_codeinterp.execution import Execution, Result
 from ipy_codeinterp.notebook import jobs as room
-from ipy_codeinterp.notebook.jobs import Job, Jobs
+from ipy_codeinterp.notebook.job_verbs import progress_of
+from ipy_codeinterp.notebook.jobs import Job, Jobs, JobState
 from ipy_codeinterp.session import Session
 from ipy_codeinterp.settings import Settings
 from ipy_codeinterp.store import database, history
@@ -185,3 +186,24 @@ def test_closed(desk: Desk) -> None:
     assert all("cancelled" in slate.written[-1] for _, slate in started)
     with database.reading(desk.session._database.path) as connection:
         assert connection is None or history.entries(connection) == []
+
+
+def states(done: int, running: int, waiting: int) -> list[JobState]:
+    kinds = [*[("ok", True)] * done, *[("running", False)] * running, *[("waiting", False)] * waiting]
+    return [JobState(f"run_{n}", state, "local@local", "1", 1.0, is_over) for n, (state, is_over) in enumerate(kinds)]
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "seconds", "words"),
+    [
+        (states(0, 2, 1), 0, 0.2, "0 of 3 done, 2 running, 1 waiting"),
+        (states(0, 2, 1), 0, 7.0, "0 of 3 done, 2 running, 1 waiting, 7 s"),
+        (states(1, 2, 0), 0, 10.0, "[######..............] 1 of 3 done, 2 running, 10 s, about 20 s left"),
+        (states(2, 2, 0), 2, 10.0, "[##########..........] 2 of 4 done, 2 running, 10 s"),
+        (states(3, 1, 0), 2, 10.0, "[###############.....] 3 of 4 done, 1 running, 10 s, about 10 s left"),
+        (states(3, 0, 0), 0, 30.0, "3 of 3 done"),
+    ],
+)
+def test_waiting_says_how_far_it_is(now: list[JobState], before: int, seconds: float, words: str) -> None:
+    """Who waits sees a bar, since when, and how long it may still take at the pace of the jobs that ended meanwhile."""
+    assert progress_of(now, before, seconds) == words
