@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -107,16 +108,30 @@ def check_can(execution: Execution, offer: Offer) -> None:
 
 
 def check_secrets(execution: Execution, labels: Mapping[str, str]) -> None:
-    """Raises `HoldsSecret` for what looks like a key, in the code or in any other word of the user's."""
-    said = [*shield.texts_of(execution), *exchange.texts_of(execution.inputs)]
-    said += (("label", text) for text in (*labels, *labels.values()))
+    """Raises `HoldsSecret` for what looks like a key: in the code, in any other word of the user's, in what goes along.
+
+    Files are read for it.
+    """
+    said = itertools.chain(
+        shield.texts_of(execution),
+        (("label", text) for text in (*labels, *labels.values())),
+        exchange.texts_of(execution.inputs),
+        attachments.texts_of(execution.files),
+    )
     for name, text in said:
         if found := shield.find(text):
-            where = f"line {text.count(chr(10), 0, found[0].start) + 1}" if name == "body" else f"the {name}"
+            where = _where(name, text, found[0].start)
             raise HoldsSecret(
                 f"{where} holds what looks like {found[0].what}: nothing was sent, run or kept",
                 hint="take it out; if it is meant, or is none: --allow-secrets (in Python allow_secrets=True)",
             )
+
+
+def _where(name: str, text: str, start: int) -> str:
+    line = f"line {text.count(chr(10), 0, start) + 1}"
+    if name == "body":
+        return line
+    return f"{line} of the {name}" if name.startswith(attachments.CALLED) else f"the {name}"
 
 
 def check_unchanged(execution: Execution) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ipy_codeinterp.errors import BadAttachment
 from ipy_codeinterp.execution import File
 
 MOST_BYTES = 100 << 20
+CALLED = "attached file"
+MOST_LOOKED_AT = 4 << 20  # bytes of a file in which keys are looked for
 PIECE = 1 << 20
 
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # Linux takes any bytes for a name, a request does not
@@ -24,6 +27,19 @@ def read(files: Iterable[str | os.PathLike[str] | File]) -> tuple[File, ...]:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise BadAttachment(f"two attached files are called {twice}", hint="rename one of them")
     return found
+
+
+def texts_of(files: Iterable[File]) -> Iterator[tuple[str, str]]:
+    """The beginning of each file that is text, with what it is called; of one that cannot be read, nothing."""
+    for file in files:
+        with contextlib.suppress(OSError):
+            if file.path and b"\0" not in (data := _beginning(file.path)):
+                yield f"{CALLED} {file.name}", data.decode("utf-8", "replace")
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MOST_LOOKED_AT)
 
 
 def _at_home(said: str | os.PathLike[str]) -> Path:

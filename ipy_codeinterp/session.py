@@ -159,7 +159,7 @@ class Session:
         if self.is_replay:
             return await self._replay(execution, emit or _ignore)
         if not allow_secrets:
-            asked.check_secrets(execution, labels or {})
+            await _check_secrets(execution, labels or {})
         terms = Terms(_money(max_cost), labels or {}, _policy(policy), critical, cache)
         offer, id = self._providers.offer(execution.model or self.settings.model), id or ids.new("run")
         before = await asyncio.to_thread(self._before, execution, offer) if execution.after else ""
@@ -707,7 +707,7 @@ class Session:
         async def turn(execution: Execution, *, emit: Emit, cache: bool, **how: Any) -> Result:
             labels, policy, critical = how.get("labels") or {}, _policy(how.get("policy")), how.get("critical", False)
             if not how.get("allow_secrets"):
-                asked.check_secrets(execution, labels)
+                await _check_secrets(execution, labels)
             terms = Terms(how["max_cost"], labels, policy, critical, cache)
             offer = self._providers.offer(execution.model or self.settings.model)
             return await self._executed(execution, offer, terms, emit, ids.new("run"))
@@ -851,6 +851,14 @@ class _Passing:
 
 async def _ignore(_: Event) -> None:
     pass
+
+
+async def _check_secrets(execution: Execution, labels: Mapping[str, str]) -> None:
+    """Files that go along are read for it: not on the event loop."""
+    if execution.files or execution.inputs:
+        await asyncio.to_thread(asked.check_secrets, execution, labels)
+    else:
+        asked.check_secrets(execution, labels)
 
 
 def _in_batches(offer: Offer) -> Offer:

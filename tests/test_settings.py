@@ -25,6 +25,7 @@ WRITTEN: dict[str, tuple[str, Any]] = {
     "network": ("1", True),
     "figure_format": ("svg", "svg"),
     "figure_dpi": ("150", 150.0),
+    "interactive": ("yes", True),
     "batches": ("own", "own"),
     "cache": ("off", "off"),
     "cache_days": ("7", 7.0),

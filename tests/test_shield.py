@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipy_codeinterp import Session, keys, shield
+from ipy_codeinterp import Session, asked, attachments, keys, shield
 from ipy_codeinterp.client.told import Told
-from ipy_codeinterp.errors import HoldsSecret
+from ipy_codeinterp.errors import HoldsSecret, NotAllowed
 from ipy_codeinterp.execution import Display, Error, Event, Execution, File, Restarted, Step, Stream, Text, Update
 from ipy_codeinterp.keys import MASK
 from ipy_codeinterp.shield import MaskFilter, find, masked, masked_value
@@ -105,6 +105,7 @@ def test_cut(name: str, size: int) -> None:
     assert MASK in masked(text)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.sampled_from(
@@ -286,6 +287,43 @@ def test_refused(session: Session, how: dict[str, Any], where: str) -> None:
             way(**how)
         assert "--allow-secrets" in caught.value.hint
     assert all(secret not in str(caught.value) for secret in SECRETS.values())
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        (f"USER=me\nTOKEN={SECRETS['github']}\n".encode(), "line 2 of the attached file my.env holds what looks like"),
+        (
+            f"\xff {CONFIGURED}".encode("latin-1"),
+            "line 1 of the attached file my.env holds what looks like a key that is configured here",
+        ),
+    ],
+    ids=["shape", "configured, in another encoding"],
+)
+def test_attached_files_are_looked_through(session: Session, tmp_path: Path, content: bytes, where: str) -> None:
+    """A text file that goes along is refused as a cell is, with the line; `allow_secrets` is not stopped by it."""
+    (tmp_path / "my.env").write_bytes(content)
+    for way in (session.run, session.batch):
+        with pytest.raises(HoldsSecret, match=where):
+            way("print(1)", files=[tmp_path / "my.env"])
+    with pytest.raises(NotAllowed) as caught:
+        session.run("print(1)", files=[tmp_path / "my.env"], model="claude@anthropic", allow_secrets=True)
+    assert not isinstance(caught.value, HoldsSecret)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\0" + SECRETS["github"].encode(),
+        b" " * attachments.MOST_LOOKED_AT + SECRETS["github"].encode(),
+        b"TOKEN=ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    ],
+    ids=["no text", "beyond the beginning", "an example"],
+)
+def test_files_that_are_not_refused(tmp_path: Path, content: bytes) -> None:
+    """Nobody looks into what is no text, or past the first megabytes of a file."""
+    (tmp_path / "data").write_bytes(content)
+    asked.check_secrets(Execution("1", files=attachments.read([tmp_path / "data"])), {})
 
 
 def test_kept_masked() -> None:
