@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ipy_codeinterp.bench.workload import Answer, Case
-from ipy_codeinterp.execution import Result
+from ipy_codeinterp.execution import Display, Result
+from ipy_codeinterp.mime import safe_bundle
 from ipy_codeinterp.tables import cell
 
 MOST_LINE = 200_000  # characters of an answer
@@ -53,9 +54,13 @@ def _missing(case: Case, result: Result) -> str | None:
     """What had to be there beside the answer."""
     if case.needs and not any(_has(step.code, case.needs) for step in result.steps):
         return "no code that ran holds the lines that the task gives"
-    if len(result.images) < case.figures:
-        return f"figures: expected {case.figures}, got {len(result.images)}"
-    return None
+    shown = sum(_is_figure(display) for display in result.images) if case.figures else 0
+    return f"figures: expected {case.figures}, got {shown}" if shown < case.figures else None
+
+
+def _is_figure(display: Display) -> bool:
+    """Whether it is an image that can be shown, and not only called one."""
+    return any(mime.startswith("image/") for mime in safe_bundle(display.data, display.metadata)[0])
 
 
 def _has(code: str, text: str) -> bool:

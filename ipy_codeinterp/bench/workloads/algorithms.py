@@ -21,7 +21,7 @@ CATEGORY = "algorithms"
 
 
 def _sieve_limit(n: int, seed: int) -> int:
-    return n + seed % 1000
+    return n + 100 * (seed % 100)
 
 
 def _sieve_words(n: int, seed: int) -> str:

@@ -13,7 +13,7 @@ def column(k):
 counts = np.zeros((4, 6), dtype=int)
 np.add.at(counts, (column(1) // 7 % 4, column(2) // 7 % 6), 1)
 
-figure, (heat, hours) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+figure, (heat, hours) = plt.subplots(1, 2, figsize=(11, 4.5))
 figure.suptitle("When it is busy")
 
 heat.imshow(counts, cmap="magma", aspect="auto")

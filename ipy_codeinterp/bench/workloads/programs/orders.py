@@ -36,7 +36,7 @@ answer = {
     "mean": float(orders["amount"].mean()),
     "largest": int(orders.loc[orders["amount"].idxmax(), "order"]),
     "urgent": int(orders["note"].str.contains('"urgent"', regex=False).sum()),
-    "weekend": int((orders["date"].dt.dayofweek >= 5).sum()),
+    "weekend": int((orders["date"].dt.day_of_week >= 5).sum()),
     "by_month": by_month.tolist(),
     "by_shop": by_shop.tolist(),
 }

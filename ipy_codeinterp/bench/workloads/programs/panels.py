@@ -20,8 +20,9 @@ sales = pd.DataFrame(
     }
 )
 
-figure, ((trend, regions), (cloud, spread)) = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
+figure, ((trend, regions), (cloud, spread)) = plt.subplots(2, 2, figsize=(10, 7))
 figure.suptitle("Sales of the year")
+figure.subplots_adjust(hspace=0.4)
 
 looks = {"shop": {"color": "#4c72b0", "marker": "o"}, "web": {"color": "#dd8452", "linestyle": "--", "marker": "s"}}
 by_month = sales.pivot_table(index="month", columns="channel", values="amount", aggfunc="sum", fill_value=0)

@@ -1,6 +1,6 @@
 n <- 10000; seed <- 0
 
-limit <- n + seed %% 1000
+limit <- n + 100 * (seed %% 100)
 is_prime <- rep(TRUE, limit)
 is_prime[1] <- FALSE
 for (i in 2:floor(sqrt(limit))) {

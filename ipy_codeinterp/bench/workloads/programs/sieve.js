@@ -1,6 +1,6 @@
 const n = 10000, seed = 0;
 
-const limit = n + (seed % 1000);
+const limit = n + 100 * (seed % 100);
 const composite = new Uint8Array(limit + 1);
 let count = 0, sum = 0, largest = 0;
 for (let i = 2; i <= limit; i++) {

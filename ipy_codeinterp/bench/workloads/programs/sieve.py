@@ -14,7 +14,7 @@ def sieve_of_eratosthenes(n):
     return np.where(sieve)[0]
 
 
-limit = n + seed % 1000
+limit = n + 100 * (seed % 100)
 primes = sieve_of_eratosthenes(limit)
 print(f"Found {len(primes)} primes up to {limit}")
 print(json.dumps({"count": len(primes), "sum": int(primes.sum()), "largest": int(primes[-1])}))

@@ -15,7 +15,7 @@ days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 orders = pd.DataFrame({"day": column(1) // 7 % 7, "size": column(2) // 7 % 3, "revenue": 1 + column(3) % 500})
 
 plt.style.use("seaborn-v0_8-whitegrid")
-figure, (week, growth) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+figure, (week, growth) = plt.subplots(1, 2, figsize=(11, 4.5))
 figure.suptitle("Orders in style")
 
 counts = pd.crosstab(orders["day"], orders["size"]).reindex(index=range(7), columns=range(3), fill_value=0)
