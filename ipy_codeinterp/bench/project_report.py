@@ -99,11 +99,9 @@ def _bills(report: Report) -> str:
         ("A SUCCESS", [say(each.a_success, is_least=each.is_least) for each in bills]),
         *_intervals(report.currency, [each.success_interval for each in bills]),
     ]
-    priced = [_price(each) for each in bills]
-    rows = [
-        (*row, *price) for row, price in zip(zip(*(column for _, column in table), strict=True), priced, strict=True)
-    ]
-    return columns((*(head for head, _ in table), "IN", "OUT", "AS OF", "SOURCE"), rows)
+    rows = zip(*(column for _, column in table), strict=True)
+    priced = [(*row, *_price(each)) for row, each in zip(rows, bills, strict=True)]
+    return columns((*(head for head, _ in table), "IN", "OUT", "AS OF", "SOURCE"), priced)
 
 
 def _intervals(currency: Currency, intervals: Sequence[Interval | None]) -> list[tuple[str, list[str]]]:
