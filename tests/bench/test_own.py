@@ -142,7 +142,7 @@ def test_bad_cell(source: str, why: str, tmp_path: Path) -> None:
 
 def test_one_id_twice(tmp_path: Path) -> None:
     """Two cells of one id could not be told apart."""
-    with pytest.raises(InvalidInput, match="cell 1 and .*cell 2 have one name: work#a"):
+    with pytest.raises(InvalidInput, match=r"cell 1 and .*cell 2 have one name: work#a"):
         of_notebook(notebook(tmp_path, cell("1", "bench", id="a"), cell("2", "bench", id="a")))
 
 

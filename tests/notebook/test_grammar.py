@@ -138,15 +138,15 @@ def test_body(shell: InteractiveShell, line: str, body: str) -> None:
 @settings(max_examples=100, deadline=None)
 @given(LINES, BODIES.map("\n".join))
 def test_cell(shell: InteractiveShell, line: str, body: str) -> None:
-    """A whole cell that IPython takes apart arrives the same; only the line end that it adds may be there."""
+    """A whole cell that IPython takes apart arrives the same; only of blanks at its end IPython thinks otherwise."""
     body = f"1\n{body}"
     with capture_output():
         result = shell.run_cell(f"%%interp {line}\n{body}")
     error = result.error_before_exec or result.error_in_exec
 
     assert error is None or isinstance(error, BadUsage | InterpError)
-    asked = [execution.body for execution in heard(shell)]
-    assert asked in ([], [body], [f"{body}\n"])
+    asked = [execution.body.rstrip() for execution in heard(shell)]
+    assert asked in ([], [body.rstrip()])
     assert bool(asked) is (error is None) or "--dry-run" in line
 
 
