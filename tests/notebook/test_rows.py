@@ -42,10 +42,11 @@ def requests(kernel: Kernel) -> int:
 
 
 def test_guard_against_multipliers(kernel: Kernel) -> None:
-    """Under `%%timeit`, in a loop and run again, a cell that is billed is bought once; `--no-cache` buys it again."""
+    """A cell that is billed is bought once, in a loop and run again, and never by `%%timeit`; `--no-cache` buys it."""
     before = requests(kernel)
+    timed = kernel.run(f"%%timeit -n 2 -r 3\n%%interp {PAID}\nprint('once')")
+    assert timed.status == "error" and "--repeat N" in timed.traceback and requests(kernel) == before
     for cell in (
-        f"%%timeit -n 2 -r 3\n%%interp {PAID}\nprint('once')",
         f"for _ in range(3): get_ipython().run_cell_magic('interp', {PAID!r}, \"print('once')\\n\")",
         f"%%interp {PAID}\nprint('once')",
     ):
