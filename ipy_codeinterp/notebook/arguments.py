@@ -182,7 +182,7 @@ def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
     options.repeat = _repeat(options.repeat)
     if options.force and options.save is None:
         raise BadUsage("--force: it goes with --save DIR")
-    for name, other in ((name, other) for name in OF_ONE_RUN for other in ("batch", "chunks", "bg")):
+    for name, other in ((name, other) for other, names in OF_ONE_RUN.items() for name in names):
         if getattr(options, name) and getattr(options, other):
             raise BadUsage(f"--{name.replace('_', '-')}: it does not go with --{other}")
     for name in ("rows", "checkpoint"):
@@ -212,7 +212,12 @@ def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
     return options
 
 
-OF_ONE_RUN = ("get", "save", "dry_run")  # flags that need its end, or are in place of it
+# Flags that need a run's end, or are in place of it, by the flag that knows none; of a job `%interp wait` is one.
+OF_ONE_RUN = {
+    "batch": ("get", "save", "dry_run"),
+    "chunks": ("get", "save", "dry_run"),
+    "bg": ("dry_run",),
+}
 ALONE = ("chunks", "batch", "bg", "container", "get", "save")  # flags of a cell that one offer runs once
 
 

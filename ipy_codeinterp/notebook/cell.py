@@ -49,7 +49,7 @@ def _way(options: argparse.Namespace, inputs: Mapping[str, Any]) -> Callable[...
     if is_comparison(options):
         return _compared
     if options.bg:
-        return _behind
+        return partial(_behind, inputs=inputs)
     return _aside if options.batch else _over_chunks if options.chunks else partial(_once, inputs=inputs)
 
 
@@ -157,10 +157,20 @@ def _compared(desk: Desk, execution: Execution, options: argparse.Namespace) -> 
     return comparing.compare(desk, execution, named, options.repeat or 1, interactive=options.interactive, **terms)
 
 
-def _behind(desk: Desk, execution: Execution, options: argparse.Namespace) -> tuple[Job, None]:
+def _behind(
+    desk: Desk, execution: Execution, options: argparse.Namespace, inputs: Mapping[str, Any]
+) -> tuple[Job, None]:
     from ipy_codeinterp.notebook import job_verbs
 
+    folder = saving.opened(Path(options.save).expanduser().absolute()) if options.save else None
+
+    def take(result: Result) -> InterpError | None:
+        lost = data.brought(desk, execution, result, inputs)
+        unsaved = _saved(desk, result, folder, options) if folder else None
+        return lost or unsaved
+
     how = {"raises": not options.no_raise_error, "allow_secrets": options.allow_secrets}
+    how["take"] = take if options.get or options.save else None
     return job_verbs.launch(desk, execution, **how, **_terms(options)), None
 
 

@@ -14,7 +14,7 @@ from ipy_codeinterp.execution import Execution
 from ipy_codeinterp.notebook.arguments import BadUsage
 from ipy_codeinterp.notebook.desk import Desk
 from ipy_codeinterp.notebook.endings import failure, interrupted
-from ipy_codeinterp.notebook.jobs import CANCELLED, Job, JobState
+from ipy_codeinterp.notebook.jobs import CANCELLED, Job, JobState, Take
 from ipy_codeinterp.notebook.place import Place
 from ipy_codeinterp.notebook.shown_again import put_again
 from ipy_codeinterp.store.history import Kept
@@ -26,13 +26,19 @@ NONE = "no jobs: %%interp --bg makes one"
 STARTED = "runs in the background: %interp wait shows what comes of it"
 
 
-def launch(desk: Desk, execution: Execution, *, raises: bool, allow_secrets: bool, **terms: Any) -> Job:
-    """Begin a job in a place under the running cell; what can be refused at once is raised at once."""
+def launch(
+    desk: Desk, execution: Execution, *, raises: bool, allow_secrets: bool, take: Take | None = None, **terms: Any
+) -> Job:
+    """Begin a job in a place under the running cell; what can be refused at once is raised at once.
+
+    `take` is what the notebook takes of its Result, when somebody waits for it.
+    """
     if not allow_secrets:
         asked.check_secrets(execution, terms.get("labels") or {})
     offer = desk.session.origin(execution)["offer"]
     place = Place(desk.shell, deterministic=desk.is_deterministic)
     job = desk.jobs.start(execution, offer, place, raises=raises, allow_secrets=allow_secrets, **terms)
+    job.take = take
     if desk.is_deterministic:
         place.write({"text/plain": STARTED}, {"job": job.id}, final=True)
     elif not place.can_change:
@@ -108,7 +114,10 @@ def _shown(desk: Desk, job: Job) -> Exception | None:
     kept = _kept(desk, job)
     if not job.place.can_change:
         put_again(desk, kept, with_error=not job.raises)
-    return failure(kept.result, desk.surroundings(job.execution, kept.result))
+    failed = failure(kept.result, desk.surroundings(job.execution, kept.result))
+    take, job.take = job.take, None  # once: files are not written twice
+    lost = take(kept.result) if take else None
+    return failed or lost
 
 
 def _kept(desk: Desk, job: Job) -> Kept:

@@ -30,6 +30,10 @@ CANCEL_TIMEOUT = 5.0  # seconds that what is cancelled may take to end
 WAITING, RUNNING, CANCELLED = "waiting", "running", "cancelled"
 
 
+# What a notebook takes of a Result, on its own thread; the error is why it could not.
+Take = Callable[[Result], InterpError | None]
+
+
 @dataclass(frozen=True, slots=True)
 class JobState:
     """A job as it is now. `state` is waiting, running, or how it ended: an outcome, or the kind of error.
@@ -68,6 +72,7 @@ class Job:
     kept: Result | None = None
     task: asyncio.Task[None] | None = None
     is_unwanted: bool = False
+    take: Take | None = None
 
     @property
     def head(self) -> str:

@@ -126,7 +126,7 @@ def test_lines_do_not_mix() -> None:
         ("--get a-b", "--get a-b: a-b is not a variable's name"),
         ("--force", "--force: it goes with --save"),
         *[(f"--batch {flag}", "does not go with --batch") for flag in ("--get x", "--save x", "--dry-run")],
-        ("--bg --get x", "--get: it does not go with --bg"),
+        ("--bg --dry-run", "--dry-run: it does not go with --bg"),
         ("--repeat 3 --save x", "--save: it does not go with --repeat, or several models"),
         ("--chunks a.csv --get x", "--get: it does not go with --chunks"),
     ],

@@ -163,3 +163,19 @@ def test_at_the_end(screen: Screen, kernel: Kernel) -> None:
     assert kernel.end(request).status == "ok"
     kernel.run("%load_ext ipy_codeinterp")
     assert "cancelled" in kernel.run("%interp history --limit 1").stream()
+
+
+def test_wait_brings_and_saves(screen: Screen, kernel: Kernel, folder: Path) -> None:
+    """What a job is to bring back, or to save, comes with the waiting, and once; the code's own error counts first."""
+    leave = "import os\n_ = open(os.path.join(os.environ['OUTPUT_DIR'], 'a.txt'), 'w').write('1')"
+    kernel.run("n = 20")
+    kernel.run(f"%%interp --bg --in n --get twice --save kept -o job\n{leave}\ntwice = n * 2")
+    waited = kernel.run("%interp wait")
+    assert waited.error is None and "saved in kept: a.txt" in waited.stream()
+    assert kernel.run("print(n, twice)").stream() == "20 40\n" and (folder / "kept" / "a.txt").read_text() == "1"
+    assert kernel.run("get_ipython().run_line_magic('interp', f'wait {job.id}')").error is None
+
+    kernel.run(f"%%interp --bg --get nowhere --save kept\n{leave}\n1 / 0")
+    assert "ZeroDivisionError" in kernel.run("%interp wait").traceback
+    kernel.run("%%interp --bg --get nowhere\n1")
+    assert "nowhere" in kernel.run("%interp wait").traceback
