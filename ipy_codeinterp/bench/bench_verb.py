@@ -65,7 +65,7 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--concurrency", type=int, default=1, metavar="N", help="calls at a time (default: 1)")
     group.add_argument("--rate", type=float, metavar="R", help="calls a second, as chance has it: an open loop")
     group.add_argument("--warm-up", type=int, default=1, metavar="N", help="calls of each offer before it counts")
-    group.add_argument("--until", metavar="P%%", help="end early when each interval is as narrow as this: 5%%")
+    group.add_argument("--until", metavar="SHARE", help="end early when each interval is as narrow as this: 5%%")
     group.add_argument("--budget", metavar="USD", help="end before more could be spent")
     group.add_argument("--idle", metavar="S,S", help="afterwards: how long a call takes after so many seconds of quiet")
     group.add_argument("--burst", type=int, default=0, metavar="N", help="afterwards: N calls at once")

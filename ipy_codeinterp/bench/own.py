@@ -172,10 +172,10 @@ def _without_magic(body: str, where: str) -> tuple[argparse.Namespace, str]:
 
 
 def of_history(store: Path, count: int) -> list[Case]:
-    """The last `count` different executions of the journal that can be asked again as they were, the newest first.
+    """The last `count` different executions that can be asked again as they were, the newest first.
 
-    Those that go on from another, or need a container, files, values or packages are left out, and those whose code
-    was never run. Raises `InvalidInput`.
+    `store` is the journal's file. Those that go on from another, or need a container, files, values or packages are
+    left out, and those whose code was never run. Raises `InvalidInput`.
     """
     if count < 1:
         raise InvalidInput(f"{count} cases are none", hint="use 1 or more")
