@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 # The fewest numbers of which a percentile is bounded above with 95 % confidence whatever the distribution.
 LEAST_FOR = {50: 5, 95: 59, 99: 299}
+LEAST_FOR_RATIO = 10  # numbers, of which a bootstrap knows how they spread
 RESAMPLES = 2000
 MOST_DRAWN = 4_000_000  # numbers drawn at a time: what a resample takes of memory
 
@@ -153,7 +154,7 @@ def ratio(tops: ArrayLike, bottoms: ArrayLike, seed: int, level: float = LEVEL) 
     if n == 0 or bottom.sum() <= 0:
         return None
     value = float(top.sum() / bottom.sum())
-    if n < 2 or value <= 0:
+    if min(n, np.count_nonzero(bottom)) < LEAST_FOR_RATIO or value <= 0:
         return Estimate(value, None, n)
     generator, studentized = np.random.default_rng(seed), []
     spread = _spread(top[None], bottom[None])[0]

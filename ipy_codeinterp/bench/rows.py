@@ -114,7 +114,7 @@ class Run:
             content = json.loads((folder / PLAN).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InvalidInput(
-                f"{folder.name} is no run of a benchmark: {error}", hint="bench --runs lists them"
+                f"{folder.name} is no run of a benchmark: {error}", hint="bench runs lists them"
             ) from None
         run = cls(folder, from_json(content))
         run.is_resumed = True

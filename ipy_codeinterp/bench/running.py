@@ -22,6 +22,7 @@ from ipy_codeinterp.bench.rows import Run, runs
 from ipy_codeinterp.bench.workload import Case
 from ipy_codeinterp.errors import InvalidInput, UnknownName
 from ipy_codeinterp.execution import Kind
+from ipy_codeinterp.languages import find as known_language
 from ipy_codeinterp.session import Session
 
 NEEDED = "pip install 'ipy-codeinterp[bench]'"
@@ -61,10 +62,11 @@ def asked(
     if named and isinstance(named[0], Case):
         return plans.of_cases([each for each in named if isinstance(each, Case)])
     chosen = workloads.choose([str(name) for name in named])
-    found = plans.questions(chosen, languages=list(languages), sizes=sizes, kinds=kinds)
+    spoken = [known_language(name).name for name in languages]
+    found = plans.questions(chosen, languages=spoken, sizes=sizes, kinds=kinds)
     if not found:
-        words = f"none of {', '.join(each.name for each in chosen)} is written in {', '.join(languages)}"
-        raise InvalidInput(words, hint="see bench --workloads")
+        words = f"none of {', '.join(each.name for each in chosen)} is written in {', '.join(spoken)}"
+        raise InvalidInput(words, hint="see bench workloads")
     return found
 
 

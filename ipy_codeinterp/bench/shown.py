@@ -34,10 +34,11 @@ NONE: tuple[Threshold, ...] = ()
 
 def as_text(report: Report, thresholds: Sequence[Threshold] = NONE, **what: bool) -> str:
     """For a terminal."""
-    return "\n\n".join(_text(section) for section in sections(report, thresholds, **what))
+    return "\n\n".join(text_of(section) for section in sections(report, thresholds, **what))
 
 
-def _text(section: Section) -> str:
+def text_of(section: Section) -> str:
+    """Its title, its lines, its table."""
     table = (
         [columns([name if "@" in name else name.upper() for name in section.head], section.rows)]
         if section.rows
@@ -76,7 +77,7 @@ def as_html(
 
     `plots` are what each shows, in words, and its PNG.
     """
-    made = [_html(section) for section in sections(report, thresholds, **what)]
+    made = [html_of(section) for section in sections(report, thresholds, **what)]
     return "".join(made) + "".join(_picture(*plot) for plot in plots)
 
 
@@ -92,7 +93,8 @@ def page(report: Report, thresholds: Sequence[Threshold] = NONE, plots: Sequence
     return f'{head}<body style="font: 14px system-ui, sans-serif; margin: 2em">{body}</body></html>\n'
 
 
-def _html(section: Section) -> str:
+def html_of(section: Section) -> str:
+    """The same, with inline styles only."""
     lines = "".join(f"<p>{html.escape(safe_text(line))}</p>" for line in section.lines)
     title = f"<h3>{html.escape(section.title)}</h3>"
     if not section.rows:

@@ -9,8 +9,12 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from typing import Any
 
+from ipy_codeinterp.bench import shown
+from ipy_codeinterp.bench.compared import sections_of
+from ipy_codeinterp.bench.sections import Section
 from ipy_codeinterp.compare import Comparison, Side, report
 from ipy_codeinterp.errors import InterpError
 from ipy_codeinterp.execution import Display, Event, Execution, Result, Update
@@ -47,10 +51,17 @@ def compare(
 
 def _table(desk: Desk, comparison: Comparison) -> dict[str, str]:
     figures = not desk.is_deterministic
-    return {
-        "text/plain": report.text(comparison, figures=figures),
-        "text/html": report.html_of(comparison, figures=figures),
-    }
+    text, page = report.text(comparison, figures=figures), report.html_of(comparison, figures=figures)
+    for section in _measured(comparison) if figures else ():
+        text, page = f"{text}\n\n{shown.text_of(section)}", page + shown.html_of(section)
+    return {"text/plain": text, "text/html": page}
+
+
+def _measured(comparison: Comparison) -> list[Section]:
+    """Of several runs each figure with its interval, where what works them out is installed."""
+    if comparison.repeat == 1 or find_spec("numpy") is None:
+        return []
+    return sections_of(comparison)
 
 
 def _show_side(desk: Desk, comparison: Comparison, side: Side, interactive: bool) -> None:

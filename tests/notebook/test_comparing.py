@@ -62,12 +62,15 @@ def test_some_fail(kernel: Kernel) -> None:
 
 
 def test_repeated(kernel: Kernel) -> None:
-    """`--repeat` says how often it went well, and leaves blank what so few runs cannot bound."""
+    """`--repeat` says how often it went well, and leaves blank what so few runs cannot bound; below are the figures of a
+    benchmark, with intervals."""
     outputs = kernel.run("%%interp --model gpt --repeat 5\nprint(1)")
 
-    names, row = lines(outputs)
+    names, row, *more = lines(outputs)
     assert names.split() == ["offer", "runs", "ok", "agree", "p50", "p95", "tokens", "cost"]
     assert row.split()[:8] == ["gpt@local", "5", "5", "of", "5", "5", "of", "5"] and "  -  " in row
+    assert {"Success", "Latency", "Cost"} <= set(more)
+    assert any("gpt@local  5  100.0% (56.6-100.0)" in line for line in more)
 
 
 @pytest.mark.parametrize(
