@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
@@ -137,6 +137,8 @@ def test_body(shell: InteractiveShell, line: str, body: str) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(LINES, BODIES.map("\n".join))
+@example("", ">>> 1\n    \n  ")
+@example("-l bash", "cat <<< 'In [1]: x'\nIn [1]: x")
 def test_cell(shell: InteractiveShell, line: str, body: str) -> None:
     """A whole cell that IPython takes apart arrives the same; only of blanks at its end IPython thinks otherwise."""
     body = f"1\n{body}"
