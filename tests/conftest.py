@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 pytest.register_assert_rewrite("ipy_codeinterp.testing")  # before anybody imports it
+
+# No test depends on the clock: an example that takes long on a busy machine is no failure.
+hypothesis.settings.register_profile("house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("house")
 
 NO_KEYS = {"PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}  # the developer's own are nobody's business
 

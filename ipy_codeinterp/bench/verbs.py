@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ipy_codeinterp import verbs
-from ipy_codeinterp.bench import bench_verb, project_verb
+from ipy_codeinterp.bench import bench_verb
+from ipy_codeinterp.bench.projection import project_verb
 from ipy_codeinterp.verbs import Verb
 
 VERBS: dict[str, Verb] = {verb.name: verb for verb in (bench_verb.VERB, project_verb.VERB)}

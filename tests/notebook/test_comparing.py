@@ -62,7 +62,7 @@ def test_some_fail(kernel: Kernel) -> None:
 
 
 def test_repeated(kernel: Kernel) -> None:
-    """`--repeat` says how often it went well, and leaves blank what so few runs cannot bound; below are the figures of a
+    """`--repeat` says how often it went well, and leaves blank what so few runs cannot bound; below are figures of a
     benchmark, with intervals."""
     outputs = kernel.run("%%interp --model gpt --repeat 5\nprint(1)")
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from ipy_codeinterp import catalog
-from ipy_codeinterp.bench import article
-from ipy_codeinterp.bench.article import LIGHT, MEDIUM
-from ipy_codeinterp.bench.currency import USD
-from ipy_codeinterp.bench.demand import ONE, Demand
-from ipy_codeinterp.bench.projection import Terms, project
-from ipy_codeinterp.bench.verdict import Verdict, Word, whole
+from ipy_codeinterp.bench.projection import article
+from ipy_codeinterp.bench.projection.article import LIGHT, MEDIUM
+from ipy_codeinterp.bench.projection.bill import Terms, project
+from ipy_codeinterp.bench.projection.currency import USD
+from ipy_codeinterp.bench.projection.demand import ONE, Demand
+from ipy_codeinterp.bench.projection.verdict import Verdict, Word, whole
 from ipy_codeinterp.errors import UnknownName
 
 MAKER, GATEWAY = "gpt-4.1@openai", "gpt-4.1@holysheep"

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from ipy_codeinterp import catalog
-from ipy_codeinterp.bench import own_month, projecting
-from ipy_codeinterp.bench.project_verb import VERB
-from ipy_codeinterp.bench.projection import project
+from ipy_codeinterp.bench.projection import own_month, projecting
+from ipy_codeinterp.bench.projection.bill import project
+from ipy_codeinterp.bench.projection.project_verb import VERB
 from ipy_codeinterp.execution import Usage
 from ipy_codeinterp.notebook.arguments import parse_verb
 from ipy_codeinterp.session import Session
@@ -22,7 +22,7 @@ from ipy_codeinterp.settings import Settings, load
 from ipy_codeinterp.store.schema import NANO
 from ipy_codeinterp.store.stats import MONTH, Call
 from ipy_codeinterp.testing import Fail, Reply, ScriptedProvider
-from tests.bench.months import terms
+from tests.bench.projection.months import terms
 
 WHOLE = Call("", "", "p", "m", "live", "", "", "ok", 1.0, NANO, NANO, 0, 1, 100, 50)
 

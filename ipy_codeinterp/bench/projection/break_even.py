@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from ipy_codeinterp.bench.demand import Share
 from ipy_codeinterp.bench.intervals import Interval
-from ipy_codeinterp.bench.monte_carlo import Drawn, interval, spread
-from ipy_codeinterp.bench.projection import Projection
+from ipy_codeinterp.bench.projection.bill import Projection
+from ipy_codeinterp.bench.projection.demand import Share
+from ipy_codeinterp.bench.projection.monte_carlo import Drawn, interval, spread
 from ipy_codeinterp.catalog.prices import NOTHING
 from ipy_codeinterp.errors import InvalidInput
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from ipy_codeinterp.bench.demand import ONE, Calls, Demand, Mean, Share
 from ipy_codeinterp.bench.intervals import Interval
-from ipy_codeinterp.bench.projection import Projection, project
+from ipy_codeinterp.bench.projection.bill import Projection, project
+from ipy_codeinterp.bench.projection.demand import ONE, Calls, Demand, Mean, Share
 
 TENTH = Decimal("0.1")
 CALLS = "calls"

@@ -15,9 +15,9 @@ from decimal import Decimal
 from random import Random
 from statistics import NormalDist
 
-from ipy_codeinterp.bench.demand import LEVEL, Calls, Demand, Mean, Share
 from ipy_codeinterp.bench.intervals import Interval
-from ipy_codeinterp.bench.projection import Figures, Projection, attempt_cost
+from ipy_codeinterp.bench.projection.bill import Figures, Projection, attempt_cost
+from ipy_codeinterp.bench.projection.demand import LEVEL, Calls, Demand, Mean, Share
 
 DRAWS = 2000
 SEED = 1

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from ipy_codeinterp.bench import currency, given
-from ipy_codeinterp.bench.demand import Share
+from ipy_codeinterp.bench.projection import currency, given
+from ipy_codeinterp.bench.projection.demand import Share
 from ipy_codeinterp.errors import InvalidInput, UnknownName
 from ipy_codeinterp.settings import Settings
 

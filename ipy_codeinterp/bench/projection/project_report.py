@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ipy_codeinterp.bench import given
-from ipy_codeinterp.bench.break_even import BreakEven, Mix
-from ipy_codeinterp.bench.currency import USD, Currency
-from ipy_codeinterp.bench.demand import Demand, Share
 from ipy_codeinterp.bench.intervals import Interval
-from ipy_codeinterp.bench.own_month import Month
-from ipy_codeinterp.bench.projection import Projection
-from ipy_codeinterp.bench.sensitivity import CALLS, Lever
+from ipy_codeinterp.bench.projection import given
+from ipy_codeinterp.bench.projection.bill import Projection
+from ipy_codeinterp.bench.projection.break_even import BreakEven, Mix
+from ipy_codeinterp.bench.projection.currency import USD, Currency
+from ipy_codeinterp.bench.projection.demand import Demand, Share
+from ipy_codeinterp.bench.projection.own_month import Month
+from ipy_codeinterp.bench.projection.sensitivity import CALLS, Lever
 from ipy_codeinterp.catalog import Price
 from ipy_codeinterp.tables import UNKNOWN, cell, columns
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipy_codeinterp import catalog
-from ipy_codeinterp.bench.break_even import hybrid, mix
-from ipy_codeinterp.bench.demand import Calls, Demand, Mean, Share, Tokens, Use
-from ipy_codeinterp.bench.projection import Terms, project
-from tests.bench.months import cheap_batch, containers, demand, rates, share, terms
+from ipy_codeinterp.bench.projection.bill import Terms, project
+from ipy_codeinterp.bench.projection.break_even import hybrid, mix
+from ipy_codeinterp.bench.projection.demand import Calls, Demand, Mean, Share, Tokens, Use
+from tests.bench.projection.months import cheap_batch, containers, demand, rates, share, terms
 
 COUNTS = st.integers(0, 10**7)
 SHARES = st.decimals(0, 1, places=4)
@@ -147,7 +147,7 @@ def test_a_mix_lies_between_its_parts(asked: Demand, part: Decimal, one: Decimal
     """A mix costs, and is right, no more and no less than its parts, whichever way it is shared."""
     from dataclasses import replace
 
-    from ipy_codeinterp.bench.demand import Demand
+    from ipy_codeinterp.bench.projection.demand import Demand
 
     assert isinstance(asked, Demand)
     parts = [

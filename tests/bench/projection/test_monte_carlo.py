@@ -8,11 +8,11 @@ from decimal import Decimal
 
 import pytest
 
-from ipy_codeinterp.bench import monte_carlo
-from ipy_codeinterp.bench.demand import Calls, Demand, Mean, Share, Tokens
 from ipy_codeinterp.bench.intervals import Interval, wilson
-from ipy_codeinterp.bench.projection import Projection, Terms, project
-from tests.bench.months import demand, share, terms
+from ipy_codeinterp.bench.projection import monte_carlo
+from ipy_codeinterp.bench.projection.bill import Projection, Terms, project
+from ipy_codeinterp.bench.projection.demand import Calls, Demand, Mean, Share, Tokens
+from tests.bench.projection.months import demand, share, terms
 
 
 def simulated(asked: Demand, price: Terms | None = None, **how: int) -> Projection:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from ipy_codeinterp.bench import article
-from ipy_codeinterp.bench.article import CLAUDE, GPT, MEDIUM, ROWS
-from ipy_codeinterp.bench.break_even import Mix, hybrid, mix
-from ipy_codeinterp.bench.currency import USD
-from ipy_codeinterp.bench.demand import Share
 from ipy_codeinterp.bench.intervals import wilson
-from ipy_codeinterp.bench.verdict import Verdict, Word, whole
+from ipy_codeinterp.bench.projection import article
+from ipy_codeinterp.bench.projection.article import CLAUDE, GPT, MEDIUM, ROWS
+from ipy_codeinterp.bench.projection.break_even import Mix, hybrid, mix
+from ipy_codeinterp.bench.projection.currency import USD
+from ipy_codeinterp.bench.projection.demand import Share
+from ipy_codeinterp.bench.projection.verdict import Verdict, Word, whole
 from ipy_codeinterp.catalog.prices import NOTHING
 
 SHOWN_N = 500  # where intervals of its accuracies are shown: it does not say from how many they are

@@ -7,8 +7,8 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from ipy_codeinterp import consent
-from ipy_codeinterp.bench.demand import Mean, Share, Tokens
-from ipy_codeinterp.bench.projection import Terms
+from ipy_codeinterp.bench.projection.bill import Terms
+from ipy_codeinterp.bench.projection.demand import Mean, Share, Tokens
 from ipy_codeinterp.catalog import Price
 from ipy_codeinterp.errors import InvalidInput
 from ipy_codeinterp.settings import Settings

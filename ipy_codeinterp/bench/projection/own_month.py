@@ -12,7 +12,7 @@ from datetime import timedelta
 from decimal import Decimal
 from itertools import groupby
 
-from ipy_codeinterp.bench.demand import ONE, Calls, Demand, Mean, Share, Tokens
+from ipy_codeinterp.bench.projection.demand import ONE, Calls, Demand, Mean, Share, Tokens
 from ipy_codeinterp.catalog.prices import NOTHING
 from ipy_codeinterp.store.schema import from_nano
 from ipy_codeinterp.store.stats import MONTH, Call

@@ -7,12 +7,12 @@ from decimal import Decimal
 
 import pytest
 
-from ipy_codeinterp.bench import monte_carlo
-from ipy_codeinterp.bench.break_even import BreakEven, break_even, hybrid, mix
-from ipy_codeinterp.bench.demand import Share
-from ipy_codeinterp.bench.projection import Projection, Terms, project
+from ipy_codeinterp.bench.projection import monte_carlo
+from ipy_codeinterp.bench.projection.bill import Projection, Terms, project
+from ipy_codeinterp.bench.projection.break_even import BreakEven, break_even, hybrid, mix
+from ipy_codeinterp.bench.projection.demand import Share
 from ipy_codeinterp.errors import InvalidInput
-from tests.bench.months import demand, share, terms
+from tests.bench.projection.months import demand, share, terms
 
 
 def two(right: str | None, better: str | None, output: str = "15") -> tuple[Projection, Projection]:

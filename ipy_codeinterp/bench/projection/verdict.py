@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
-from ipy_codeinterp.bench.currency import USD
+from ipy_codeinterp.bench.projection.currency import USD
 
 Word = Literal["right", "partly", "wrong", "unproven", "left out"]
 

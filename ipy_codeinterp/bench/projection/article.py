@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
-from ipy_codeinterp.bench.break_even import break_even
-from ipy_codeinterp.bench.demand import Calls, Demand, Mean, Share, Tokens
-from ipy_codeinterp.bench.projection import Projection, Terms, project
+from ipy_codeinterp.bench.projection.bill import Projection, Terms, project
+from ipy_codeinterp.bench.projection.break_even import break_even
+from ipy_codeinterp.bench.projection.demand import Calls, Demand, Mean, Share, Tokens
 from ipy_codeinterp.catalog import Price
 
 READ = date(2026, 11, 23)

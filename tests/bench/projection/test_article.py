@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from ipy_codeinterp import catalog
-from ipy_codeinterp.bench import article, claims, claims_gateway, claims_measured, claims_models
-from ipy_codeinterp.bench.claims_gateway import Mine
-from ipy_codeinterp.bench.demand import Share
-from ipy_codeinterp.bench.verdict import Verdict
+from ipy_codeinterp.bench.projection import article, claims, claims_gateway, claims_measured, claims_models
+from ipy_codeinterp.bench.projection.claims_gateway import Mine
+from ipy_codeinterp.bench.projection.demand import Share
+from ipy_codeinterp.bench.projection.verdict import Verdict
 from ipy_codeinterp.store.stats import LEAST_FOR
-from tests.bench.months import demand, terms
+from tests.bench.projection.months import demand, terms
 
 ROWS = [
     (200, 375, 2_100, "0.0972"),

@@ -5,9 +5,9 @@ No verdict is written down: each is what a comparison of the claimed figure with
 
 from __future__ import annotations
 
-from ipy_codeinterp.bench import claims_gateway, claims_measured, claims_models
-from ipy_codeinterp.bench.claims_gateway import Mine, own_row
-from ipy_codeinterp.bench.verdict import Verdict
+from ipy_codeinterp.bench.projection import claims_gateway, claims_measured, claims_models
+from ipy_codeinterp.bench.projection.claims_gateway import Mine, own_row
+from ipy_codeinterp.bench.projection.verdict import Verdict
 
 JUDGES = (
     claims_models.table,

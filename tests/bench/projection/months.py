@@ -6,8 +6,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from ipy_codeinterp.bench.demand import Calls, Demand, Mean, Share, Tokens
-from ipy_codeinterp.bench.projection import Terms
+from ipy_codeinterp.bench.projection.bill import Terms
+from ipy_codeinterp.bench.projection.demand import Calls, Demand, Mean, Share, Tokens
 from ipy_codeinterp.catalog import ContainerPrice, Price, Rates
 
 DAY = date(2026, 1, 1)

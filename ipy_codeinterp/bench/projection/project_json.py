@@ -10,12 +10,12 @@ import math
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
-from ipy_codeinterp.bench.currency import Currency
-from ipy_codeinterp.bench.demand import Demand, Mean, Share
 from ipy_codeinterp.bench.intervals import Interval
-from ipy_codeinterp.bench.own_month import Month
-from ipy_codeinterp.bench.project_report import Report, day_of
-from ipy_codeinterp.bench.sensitivity import Lever
+from ipy_codeinterp.bench.projection.currency import Currency
+from ipy_codeinterp.bench.projection.demand import Demand, Mean, Share
+from ipy_codeinterp.bench.projection.own_month import Month
+from ipy_codeinterp.bench.projection.project_report import Report, day_of
+from ipy_codeinterp.bench.projection.sensitivity import Lever
 from ipy_codeinterp.catalog import Price
 
 FORM = "ipy-codeinterp/projection/1"  # the number goes up when a field changes its meaning, or goes

@@ -45,7 +45,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(settings: Settings, options: argparse.Namespace) -> str:
-    from ipy_codeinterp.bench import article_report, projecting
+    from ipy_codeinterp.bench.projection import article_report, projecting
 
     return article_report.said(settings, options) if options.article else projecting.said(settings, options)
 

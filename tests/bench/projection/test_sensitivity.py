@@ -6,10 +6,10 @@ from decimal import Decimal
 
 import pytest
 
-from ipy_codeinterp.bench.demand import Mean, Share, Use
-from ipy_codeinterp.bench.projection import Terms, project
-from ipy_codeinterp.bench.sensitivity import Lever, levers
-from tests.bench.months import containers, demand, share, terms
+from ipy_codeinterp.bench.projection.bill import Terms, project
+from ipy_codeinterp.bench.projection.demand import Mean, Share, Use
+from ipy_codeinterp.bench.projection.sensitivity import Lever, levers
+from tests.bench.projection.months import containers, demand, share, terms
 
 
 def found(**more: object) -> dict[str, Lever]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ipy_codeinterp.bench.demand import ONE, Demand, Mean, Use
 from ipy_codeinterp.bench.intervals import Interval
+from ipy_codeinterp.bench.projection.demand import ONE, Demand, Mean, Use
 from ipy_codeinterp.catalog import Charge, ContainerPrice, Offer, Price, container_cost
 from ipy_codeinterp.catalog.prices import NOTHING
 

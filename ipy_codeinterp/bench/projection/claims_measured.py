@@ -8,11 +8,11 @@ from datetime import timedelta
 from decimal import Decimal
 
 from ipy_codeinterp import catalog, warm
-from ipy_codeinterp.bench import article
-from ipy_codeinterp.bench.article import GPT
-from ipy_codeinterp.bench.currency import USD
-from ipy_codeinterp.bench.demand import LEVEL
-from ipy_codeinterp.bench.verdict import Verdict, Word
+from ipy_codeinterp.bench.projection import article
+from ipy_codeinterp.bench.projection.article import GPT
+from ipy_codeinterp.bench.projection.currency import USD
+from ipy_codeinterp.bench.projection.demand import LEVEL
+from ipy_codeinterp.bench.projection.verdict import Verdict, Word
 from ipy_codeinterp.catalog import container_cost
 from ipy_codeinterp.catalog.prices import MILLION, NOTHING
 from ipy_codeinterp.store.stats import MONTH

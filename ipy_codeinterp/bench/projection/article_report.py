@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from ipy_codeinterp.bench import article, claims, claims_gateway, given
-from ipy_codeinterp.bench.article import Reckoned
-from ipy_codeinterp.bench.claims_gateway import Mine
-from ipy_codeinterp.bench.currency import USD
-from ipy_codeinterp.bench.project_json import plain
-from ipy_codeinterp.bench.projecting import cases
-from ipy_codeinterp.bench.verdict import Verdict, whole
+from ipy_codeinterp.bench.projection import article, claims, claims_gateway, given
+from ipy_codeinterp.bench.projection.article import Reckoned
+from ipy_codeinterp.bench.projection.claims_gateway import Mine
+from ipy_codeinterp.bench.projection.currency import USD
+from ipy_codeinterp.bench.projection.project_json import plain
+from ipy_codeinterp.bench.projection.projecting import cases
+from ipy_codeinterp.bench.projection.verdict import Verdict, whole
 from ipy_codeinterp.errors import InvalidInput
 from ipy_codeinterp.settings import Settings
 from ipy_codeinterp.tables import columns

@@ -10,14 +10,14 @@ from decimal import Decimal
 from typing import Any
 
 from ipy_codeinterp import catalog, looking_back
-from ipy_codeinterp.bench import currency, given, monte_carlo, own_month, project_json, project_report
-from ipy_codeinterp.bench.break_even import BreakEven, Mix, break_even, hybrid, mix
-from ipy_codeinterp.bench.demand import ONE, Calls, Demand, Mean, Tokens, Use
-from ipy_codeinterp.bench.monte_carlo import Drawn
-from ipy_codeinterp.bench.own_month import Month
-from ipy_codeinterp.bench.project_report import Report
-from ipy_codeinterp.bench.projection import Projection, Terms, project
-from ipy_codeinterp.bench.sensitivity import levers
+from ipy_codeinterp.bench.projection import currency, given, monte_carlo, own_month, project_json, project_report
+from ipy_codeinterp.bench.projection.bill import Projection, Terms, project
+from ipy_codeinterp.bench.projection.break_even import BreakEven, Mix, break_even, hybrid, mix
+from ipy_codeinterp.bench.projection.demand import ONE, Calls, Demand, Mean, Tokens, Use
+from ipy_codeinterp.bench.projection.monte_carlo import Drawn
+from ipy_codeinterp.bench.projection.own_month import Month
+from ipy_codeinterp.bench.projection.project_report import Report
+from ipy_codeinterp.bench.projection.sensitivity import levers
 from ipy_codeinterp.errors import InvalidInput, UnknownName
 from ipy_codeinterp.settings import Settings
 from ipy_codeinterp.store import database, place, stats

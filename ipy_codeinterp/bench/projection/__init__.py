@@ -1,0 +1,1 @@
+"""What a month will cost, from given or measured figures, and what the article says of that, reckoned anew."""
