@@ -47,9 +47,10 @@ _END = """
 # options for the embedding itself.
 _DRAW = {
     "plotly": """
-    const buttons = { modeBarButtonsToRemove: ["toImage", "sendDataToCloud"], displaylogo: false, responsive: true };
+    const modeBarButtonsToRemove = ["toImage", "sendDataToCloud", "sendChartToCloud"];
+    const config = { modeBarButtonsToRemove, displaylogo: false, responsive: true };
     const { data, layout, frames } = figure;
-    await Plotly.newPlot(place, { data, layout, frames, config: buttons });
+    await Plotly.newPlot(place, { data, layout, frames, config });
 """,
     "vega": """
     delete figure.usermeta;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,8 @@ def test_figures_are_drawn_and_answer_the_mouse(open_notebook: OpenNotebook) -> 
     plotly, altair, bokeh = (page.cell(cell).frame_locator("iframe").frame_locator("iframe") for cell in (1, 2, 3))
     plotly.locator(".point path").nth(1).hover(force=True, timeout=PATIENCE)
     assert "42" in (plotly.locator(".hoverlayer .hovertext").first.text_content(timeout=PATIENCE) or "")
+    offered = plotly.locator(".modebar-btn").evaluate_all("buttons => buttons.map(each => each.dataset.title)")
+    assert "Zoom" in offered and not any(re.search("cloud|share|download|edit", title, re.I) for title in offered)
     altair.locator("svg .mark-rect path").first.hover(timeout=PATIENCE)
     altair.locator("#vg-tooltip-element.visible").wait_for(timeout=PATIENCE)
     bokeh.locator(".bk-Figure canvas").first.wait_for(timeout=PATIENCE)
