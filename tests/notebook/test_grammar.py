@@ -142,7 +142,7 @@ def test_body(shell: InteractiveShell, line: str, body: str) -> None:
 @example("", ">>> 1\n    \n  ")
 @example("-l bash", "cat <<< 'In [1]: x'\nIn [1]: x")
 def test_cell(shell: InteractiveShell, line: str, body: str) -> None:
-    """A whole cell that IPython takes apart arrives the same; only of blanks at its end IPython thinks otherwise."""
+    """A whole cell that IPython takes apart arrives the same; only the line end that it adds may be there."""
     body = f"1\n{body}"
     with capture_output():
         result = shell.run_cell(f"%%interp {line}\n{body}")
