@@ -8,7 +8,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-from tests.bench.projection.test_article import ROWS
 
 from ipy_codeinterp import __main__
 from ipy_codeinterp.bench.projection import project_json
@@ -18,6 +17,7 @@ from ipy_codeinterp.errors import InvalidInput, UnknownName
 from ipy_codeinterp.notebook import own_verbs
 from ipy_codeinterp.notebook.arguments import BadUsage, parse_verb
 from ipy_codeinterp.settings import Settings
+from tests.bench.projection.test_article import ROWS
 
 TWO = ("g=2/8", "c=3/15", "--calls", "200000", "--input", "500", "--output", "2000")
 FULL = (*TWO, "--right", "471/500,489/500", "--success", "480/500", "--cache", "20%", "--critical", "20%")
