@@ -24,6 +24,8 @@ LEAST_FOR = {50: 5, 95: 59, 99: 299}
 LEAST_FOR_RATIO = 10  # numbers, of which a bootstrap knows how they spread
 RESAMPLES = 2000
 MANY = 2000
+NO_SPREAD = 1e-6  # of a logarithm: below it is what rounding leaves of none
+MOST_SPREAD = 50.0  # beyond it an end of an interval says nothing
 MOST_DRAWN = 1_000_000  # numbers drawn at a time: what a resample takes of memory
 
 
@@ -159,7 +161,7 @@ def ratio(tops: ArrayLike, bottoms: ArrayLike, seed: int, level: float = LEVEL) 
         return Estimate(value, None, n)
     generator, studentized = np.random.default_rng(seed), []
     spread = float(_spread(top[None], bottom[None])[0])
-    if not spread > 1e-12:
+    if spread <= NO_SPREAD:
         return Estimate(value, Interval(value, value), n)
     for drawn in _portions(n):
         chosen = generator.integers(0, n, (drawn, n), dtype=np.int32)
@@ -167,9 +169,11 @@ def ratio(tops: ArrayLike, bottoms: ArrayLike, seed: int, level: float = LEVEL) 
         kept = (bottoms_.sum(1) > 0) & (tops_.sum(1) > 0)
         off = np.log(tops_.sum(1)[kept] / bottoms_.sum(1)[kept]) - math.log(value)
         spreads = _spread(tops_[kept], bottoms_[kept])
-        studentized.append(off[spreads > 1e-12] / spreads[spreads > 1e-12])
-    low, high = np.quantile(np.concatenate(studentized), [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(value, Interval(value * math.exp(-high * spread), value * math.exp(-low * spread)), n)
+        studentized.append(off[spreads > NO_SPREAD] / spreads[spreads > NO_SPREAD])
+    low, high = spread * np.quantile(np.concatenate(studentized), [(1 - level) / 2, (1 + level) / 2])
+    if max(-low, high) > MOST_SPREAD:
+        return Estimate(value, None, n)
+    return Estimate(value, Interval(value * math.exp(-high), value * math.exp(-low)), n)
 
 
 def _portions(n: int) -> list[int]:

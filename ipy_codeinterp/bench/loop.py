@@ -60,9 +60,10 @@ class Bench:
     _began: float = 0.0
     _spent: Decimal = Decimal(0)
     _is_lower_bound: bool = False
-    _held: Decimal = Decimal(0)
+    _is_spent: bool = False
+    _held: dict[str, Decimal] = field(default_factory=dict)  # USD, by call: what it may cost or have cost
+    _holds: set[str] = field(default_factory=set)  # calls under way, which may give some back
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
-    _holds: dict[str, Decimal] = field(default_factory=dict)  # USD, by the ids of what is under way
     _under_way: int = 0
     _done: int = 0
     _failed: int = 0
@@ -79,8 +80,9 @@ class Bench:
         for row in self.run.rows.values():
             self._count(row)
         await self._warm_up()
-        await self._measure()
-        if not self.stopped:
+        if not self._is_spent:
+            await self._measure()
+        if not self._is_spent:
             await self._cold()
 
     # --- phases ---
@@ -88,9 +90,12 @@ class Bench:
     async def _warm_up(self) -> None:
         self._begin()
         for call in plan.warm_ups(self.plan):
-            if not await self._has_row(call):
-                case = await asyncio.to_thread(self.ask, call)
-                await self._one(call, case, is_first=True)
+            if await self._has_row(call):
+                continue
+            case = await asyncio.to_thread(self.ask, call)
+            if not await self._hold(call, case):
+                return
+            await self._one(call, case, is_first=True)
 
     async def _measure(self) -> None:
         self._done_before = self._done
@@ -131,10 +136,7 @@ class Bench:
         if call.intended is not None and (early := self._began + call.intended - self.clock()) > 0:
             await self.sleep(early)
         await flow.room()
-        if self.stopped:
-            return False
-        if not await self._hold(call, case):
-            self.stopped = f"more than ${self.plan.budget} could have been spent"
+        if self._is_spent or not await self._hold(call, case):
             return False
         flow.start(self._one(call, case))
         return True
@@ -174,15 +176,18 @@ class Bench:
         try:
             came = await self._made(call, case, is_first=is_first)
             if isinstance(came, OverBudget):  # of the session, or of the day: it was not made, and no other will be
-                self.stopped = self.stopped or str(came)
+                self._stop(str(came))
                 return
             ended = self.clock()
             row = await self._row(call, case, came, began, ended, since)
             self.run.add(row)
             self._count(row)
+            if row.billed is not None:
+                self._release(call)
         finally:
             self._under_way -= 1
-            self._release(call)
+            self._holds.discard(call.id)
+            self._freed.set()
         await self._say()
 
     async def _made(self, call: Call, case: Case, *, is_first: bool) -> Result | InterpError:
@@ -237,18 +242,22 @@ class Bench:
         worst = self.session.at_most(execution_of(self.session, call, case))
         if worst is None:
             raise OverBudget(f"{call.offer} has no price: no budget can hold it", hint="leave --budget away")
-        while self._spent + self._held + worst > self.plan.budget:
+        while self._spent + sum(self._held.values()) + worst > self.plan.budget:
             if not self._holds:
+                self._stop(f"more than ${self.plan.budget} could have been spent")
                 return False
             self._freed.clear()
             await self._freed.wait()
-        self._holds[call.id] = worst
-        self._held += worst
+        self._holds.add(call.id)
+        self._held[call.id] = worst
         return True
 
     def _release(self, call: Call) -> None:
-        self._held -= self._holds.pop(call.id, Decimal(0))
-        self._freed.set()
+        """What was held for it is known now; of a call whose cost nobody knows it stays held."""
+        self._held.pop(call.id, None)
+
+    def _stop(self, why: str) -> None:
+        self._is_spent, self.stopped = True, self.stopped or why
 
     def _count(self, row: Row) -> None:
         self._is_lower_bound |= row.billed is None

@@ -215,6 +215,15 @@ def test_budget(tmp_path: Path, concurrency: int) -> None:
     assert "0.50" in report.stopped
 
 
+def test_a_budget_counts_what_nobody_knows(tmp_path: Path) -> None:
+    """A call whose cost is not known counts as the most that it can have cost, and so do warm-ups."""
+    how = {"count": 10, "repeat": 100, "warm_up": 3, "budget": Decimal("0.10")}
+    session = Asked(lambda offer, number: Does(billed=None))
+    _, report = virtual.run(measure(session, planned(tmp_path / "run", GPT, **how)))  # type: ignore[arg-type]
+    assert len(report.rows) == 5
+    assert "0.10" in report.stopped
+
+
 def test_a_budget_holds_no_unknown_price(tmp_path: Path) -> None:
     """An offer without a price is refused under a budget: nobody knows what it could cost."""
     run = planned(tmp_path / "run", GPT, count=2, warm_up=0, budget=Decimal(1))
