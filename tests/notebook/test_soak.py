@@ -138,7 +138,8 @@ def test_nothing_grows_but_the_journal(
     record_testsuite_property: Callable[[str, object], None],
 ) -> None:
     """After the first tenth descriptors, threads, tasks, widgets, processes and memory stay; each update is short."""
-    environment = {**clean_environment, "JPY_SESSION_NAME": "notebook.ipynb"}
+    own = {"JPY_SESSION_NAME": "notebook.ipynb", "IPY_CODEINTERP_DATA_DIR": str(tmp_path / "data")}
+    environment = {**clean_environment, **own}
     with started(environment, tmp_path) as kernel:
         day = Day(kernel)
         day.go_on(FIRST)
