@@ -165,18 +165,19 @@ class Session:
         before = await asyncio.to_thread(self._before, execution, offer) if execution.after else ""
         passed: dict[str, Any] = {"bound": bound or bool(before), "before": before, "keep": keep}
         try:
-            return await self._executed(execution, offer, terms, emit or _ignore, id, **passed)
+            return await self._executed(execution, offer, terms, emit, id, **passed)
         except InterpError as error:
             if aside and not passed["bound"] and BATCH in self.settings.fallback and batch.is_for_later(error):
                 await asyncio.to_thread(self._put_instead, execution, offer, terms, id, error)
             raise
 
     async def _executed(
-        self, execution: Execution, offer: Offer, terms: Terms, emit: Emit, id: str, **how: Any
+        self, execution: Execution, offer: Offer, terms: Terms, emit: Emit | None, id: str, **how: Any
     ) -> Result:
         asked.check_can(execution, offer)
-        for notice in self._providers.first_words(offer):
-            await emit(Notice(notice))
+        if emit:
+            for notice in self._providers.first_words(offer):
+                await emit(Notice(notice))
         async with self._client() as client:
             return await client.execute(
                 execution,
@@ -794,7 +795,7 @@ class Session:
         most, offer = taken.terms.max_cost, self._providers.offer(taken.offer)
         terms = replace(taken.terms, max_cost=None if most is None else most - taken.spent)
         self._check_affordable(taken.execution, offer, terms)
-        return await self._executed(taken.execution, offer, terms, _ignore, taken.run_id)
+        return await self._executed(taken.execution, offer, terms, None, taken.run_id)
 
     def _put_instead(self, execution: Execution, offer: Offer, terms: Terms, id: str, error: InterpError) -> None:
         """Put aside what gave up with `error`, and raise `Batched`; not what cannot be, or may have been billed."""

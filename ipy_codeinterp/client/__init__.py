@@ -13,7 +13,7 @@ from ipy_codeinterp.client.account import Account, Funds, Served
 from ipy_codeinterp.client.apart import Apart
 from ipy_codeinterp.client.begun import Begun
 from ipy_codeinterp.client.cache import DEFAULT_SHARING, Cache, Sharing
-from ipy_codeinterp.client.chain import Emit, Middleware, Run, compose
+from ipy_codeinterp.client.chain import Emit, Middleware, Run, compose, nobody
 from ipy_codeinterp.client.coalesce import Coalesce
 from ipy_codeinterp.client.converse import Converse, Ids
 from ipy_codeinterp.client.http import Endpoint
@@ -92,7 +92,7 @@ class Client:
         self,
         execution: Execution,
         offer: Offer,
-        emit: Emit,
+        emit: Emit | None,
         *,
         deadline: float | None = None,
         max_cost: Decimal | None = None,
@@ -105,17 +105,17 @@ class Client:
         keep: bool = False,
         id: str | None = None,
     ) -> Result:
-        """Pass `execution` through the chain; its events go to `emit` while it runs.
+        """Pass `execution` through the chain; its events go to `emit`, if there is one, while it runs.
 
         `deadline` is the seconds that all of it may take, `max_cost` the USD that all its attempts may cost.
         A `bound` run is asked of no other offer. A task goes on from what is said `before`, and with `keep` the place
         where its code ran stays for one that goes on from it. `id` is the run's, and the Result's.
         """
-        told = Told(emit)
+        told = Told(emit) if emit else None
         run = Run(
             execution,
             offer,
-            told,
+            told or nobody,
             max_cost=max_cost,
             labels=labels,
             use_cache=use_cache,
@@ -130,7 +130,8 @@ class Client:
         try:
             return await self._handler(run)
         finally:
-            await told.close()
+            if told:
+                await told.close()
 
     async def go_on(self, run: Run, result: Result, reply: Reply) -> Result:
         """The rounds after a first one, of which `result` came by another way."""

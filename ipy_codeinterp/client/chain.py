@@ -36,6 +36,10 @@ NOTHING_NATIVE: Mapping[str, Any] = {}
 Emit = Callable[[Event], Awaitable[None]]
 
 
+async def nobody(_: Event) -> None:
+    """The `Emit` of a run whose events nobody hears: for it they are neither masked nor passed from task to task."""
+
+
 @dataclass(slots=True)
 class Run:
     """One passage of an Execution through the client: the only thing here that changes."""

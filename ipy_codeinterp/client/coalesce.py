@@ -14,7 +14,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from ipy_codeinterp.client.cache import Sharing, served
-from ipy_codeinterp.client.chain import Emit, Handler, Run
+from ipy_codeinterp.client.chain import Emit, Handler, Run, nobody
 from ipy_codeinterp.errors import DeadlineExceeded
 from ipy_codeinterp.execution import Event, Restarted, Result
 
@@ -88,9 +88,10 @@ class Flight:
         self._run.emit = self._emit
         self._events: list[Event] = []
         self._told = 0  # to whoever listens best
+        self._deaf = 0  # of those who wait, how many hear no events
         self._waiting: dict[str, Run] = {}  # by id, in the order they came
         self._payer: str | None = None  # an id; empty where nobody waited at the end
-        self._changed, self._room = asyncio.Event(), asyncio.Event()
+        self._changed, self._room, self._ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.task = asyncio.ensure_future(handler(self._run))
         self.task.add_done_callback(self._landed)
 
@@ -118,7 +119,7 @@ class Flight:
         """Wait for the end as `run`; returns its Result, or raises what the flight raised."""
         self._waiting[run.id] = run
         try:
-            await self._listen(run.emit)
+            await (self._wait() if run.emit is nobody else self._listen(run.emit))
             self._decide()
             result = self.task.result()
         finally:
@@ -134,6 +135,15 @@ class Flight:
         """End it, and wait until its own clean-up is done."""
         self.task.cancel()
         await asyncio.wait({self.task})
+
+    async def _wait(self) -> None:
+        """For the end alone: to be woken for each event costs more than all else here."""
+        self._deaf += 1
+        self._room.set()
+        try:
+            await self._ended.wait()
+        finally:
+            self._deaf -= 1
 
     async def _listen(self, emit: Emit) -> None:
         told = 0
@@ -153,7 +163,7 @@ class Flight:
         """A flight that is far ahead of everyone waits: a program that floods is stopped, not stored."""
         self._events.append(event)
         self._changed.set()
-        while len(self._events) - self._told > AHEAD:
+        while not self._deaf and len(self._events) - self._told > AHEAD:
             self._room.clear()
             await self._room.wait()
 
@@ -162,6 +172,7 @@ class Flight:
             task.exception()  # it is known now, also where nobody waits
         self._decide()
         self._changed.set()
+        self._ended.set()
 
     def _decide(self) -> None:
         """Who pays; at the end, by whoever sees it first."""
