@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ipy_codeinterp import keys
+from ipy_codeinterp.changed import changed
 from ipy_codeinterp.execution import Display, Error, Event, Execution, Notice, Result, Step, Stream, Text, Update
 from ipy_codeinterp.keys import MASK
 
@@ -307,7 +308,7 @@ def masked_parts(parts: Iterable[Text | Step]) -> tuple[Text | Step, ...]:
 def _masked_step(step: Step) -> Step:
     outputs: Any = tuple(masked_event(output) for output in step.outputs)
     files = tuple(replace(file, name=masked(file.name)) for file in step.files)
-    return replace(step, code=masked(step.code), outputs=outputs, files=files)
+    return changed(step, code=masked(step.code), outputs=outputs, files=files)
 
 
 def masked_result(result: Result) -> Result:
@@ -317,12 +318,14 @@ def masked_result(result: Result) -> Result:
 
 def masked_execution(execution: Execution) -> Execution:
     """What was asked, as it may be kept; the key that it is found by is that of what was asked."""
-    changed: dict[str, Any] = {name: masked(text) for name in SAID if (text := getattr(execution, name))}
+    if not any(find(text) for _, text in texts_of(execution)):
+        return execution
+    facts: dict[str, Any] = {name: masked(text) for name in SAID if (text := getattr(execution, name))}
     for name in ("files", "inputs"):
-        changed[name] = tuple(replace(file, name=masked(file.name)) for file in getattr(execution, name))
+        facts[name] = tuple(replace(file, name=masked(file.name)) for file in getattr(execution, name))
     for name in ("mounts", "packages"):
-        changed[name] = tuple(map(masked, getattr(execution, name)))
-    return replace(execution, **changed)
+        facts[name] = tuple(map(masked, getattr(execution, name)))
+    return changed(execution, **facts)
 
 
 def texts_of(execution: Execution) -> Iterator[tuple[str, str]]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 
 from ipy_codeinterp import ids
 from ipy_codeinterp.catalog import Charge, container_cost
+from ipy_codeinterp.changed import changed
 from ipy_codeinterp.client.apart import Apart
 from ipy_codeinterp.client.chain import Handler, Run
 from ipy_codeinterp.client.kept import Kept
@@ -82,7 +83,7 @@ class Account:
             result = await handler(run)
             outcome, usage = result.outcome, result.usage
             cost = run.offer.cost(usage, self._charges.of(run, started))
-            return replace(result, cost=cost)
+            return changed(result, cost=cost)
         except asyncio.CancelledError:
             outcome, cost = "cancelled", run.offer.cost(Usage())
             raise
@@ -108,7 +109,7 @@ class Account:
 
     def _from(self, run: Run) -> Origin:
         origin = self._origin()
-        return replace(origin, labels=run.labels) if run.labels else origin
+        return changed(origin, labels=run.labels) if run.labels else origin
 
     async def _reserve(self, run: Run, attempt: Attempt) -> Callable[[Attempt], None]:
         """Note the attempt; returns what is to note how it ends. Raises `OverBudget`."""
@@ -166,7 +167,7 @@ class Served:
     async def __call__(self, run: Run, handler: Handler) -> Result:
         result = await handler(run)
         if result.source in ("cache", "shared"):
-            origin = replace(self._origin(), labels=run.labels)
+            origin = changed(self._origin(), labels=run.labels)
             attempt = Attempt.begun(ids.new("att"), run.id, result.provider, result.model, origin=origin)
             attempt = attempt.settled(outcome=result.outcome, seconds=result.timings.total, cost=result.cost)
             self._database.put(lambda connection: ledger.note_served(connection, attempt, result.source))
@@ -180,7 +181,7 @@ def _own(run: Run) -> Timings:
     if queue is None:
         return run.timings
     run.queue_noted = queue
-    return replace(run.timings, queue=queue - before)
+    return changed(run.timings, queue=queue - before)
 
 
 def _check_call(run: Run, attempt: Attempt) -> None:

@@ -10,10 +10,10 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from ipy_codeinterp.changed import changed
 from ipy_codeinterp.store import ledger, schema
 from ipy_codeinterp.store.database import Database, Work
 from ipy_codeinterp.store.ledger import Attempt, Balance, Budgets
@@ -95,7 +95,7 @@ class Apart:
         for scope in self._seen.keys() & set(attempt.scopes):
             before = self._seen[scope]
             held = max(before.held - (attempt.reserved or 0), Decimal(0))
-            self._seen[scope] = replace(before, spent=before.spent + billed, held=held)
+            self._seen[scope] = changed(before, spent=before.spent + billed, held=held)
 
 
 def _reserve_once(connection: sqlite3.Connection, attempt: Attempt) -> None:

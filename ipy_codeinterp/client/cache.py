@@ -6,10 +6,11 @@ Who may share an answer is one rule, here, for the cache and for whatever else s
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from ipy_codeinterp.changed import changed
 from ipy_codeinterp.client.chain import Emit, Handler, Run
 from ipy_codeinterp.execution import Cost, Result, Source, Text, TextDelta, Usage
 from ipy_codeinterp.store.answers import Answers
@@ -82,7 +83,7 @@ def served(run: Run, found: Result, source: Source) -> Result:
     """`found` as the Result of `run`: nothing was sent and nothing is billed for it, and it says what that avoided."""
     cost = Cost(Decimal(0), Decimal(0), price=found.cost.price, avoided=found.cost.billed)
     mine = run.result(found.outcome)
-    return replace(
+    return changed(
         found,
         id=mine.id,
         usage=Usage(0, 0),

@@ -20,12 +20,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from ipy_codeinterp import ids, shield
 from ipy_codeinterp.catalog import Offer
+from ipy_codeinterp.changed import changed
 from ipy_codeinterp.dialects.dialect import Decoder, Reply, Round
 from ipy_codeinterp.execution import Event, Execution, File, Outcome, Result, Step, Text, Timings, Usage
 
@@ -132,7 +133,7 @@ class Run:
             provider=self.offer.provider,
             model=self.offer.model,
             container=self.execution.container,
-            timings=replace(self.timings, total=time.monotonic() - self.started),
+            timings=changed(self.timings, total=time.monotonic() - self.started),
             **facts,
         )
 

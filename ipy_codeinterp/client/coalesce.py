@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from copy import copy
-from dataclasses import replace
 from decimal import Decimal
 
+from ipy_codeinterp.changed import changed
 from ipy_codeinterp.client.cache import Sharing, served
 from ipy_codeinterp.client.chain import Emit, Handler, Run, nobody
 from ipy_codeinterp.errors import DeadlineExceeded
@@ -84,8 +83,7 @@ class Flight:
     """One passage, and those who wait for it."""
 
     def __init__(self, first: Run, handler: Handler) -> None:
-        self._run = copy(first)
-        self._run.emit = self._emit
+        self._run = changed(first, emit=self._emit)
         self._events: list[Event] = []
         self._told = 0  # to whoever listens best
         self._deaf = 0  # of those who wait, how many hear no events
@@ -129,7 +127,7 @@ class Flight:
                 run.attempts, run.request_ids = self._run.attempts, self._run.request_ids
         if run.id != self._payer:
             return served(run, result, "shared")
-        return result if result.id == run.id else replace(result, id=run.id)
+        return result if result.id == run.id else changed(result, id=run.id)
 
     async def cancel(self) -> None:
         """End it, and wait until its own clean-up is done."""

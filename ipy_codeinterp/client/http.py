@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -177,7 +178,7 @@ class Http:
                 headers=_headers(endpoint, attempt_id, what.get("data")),
                 allow_redirects=False,
                 ssl=self._trusted() if endpoint.base_url.startswith("https:") else True,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=endpoint.silence),
+                timeout=_timeout(endpoint.silence),
                 proxy=self._proxy(endpoint.base_url),
                 **what,
             ) as response:
@@ -215,6 +216,11 @@ class Http:
         sock = socket.socket(family=family, type=kind, proto=proto)
         self._sockets.add(sock)
         return sock
+
+
+@cache
+def _timeout(silence: float | None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=silence)
 
 
 def is_loopback(host: str) -> bool:

@@ -8,11 +8,11 @@ it holds neither while it waits for the other. Where the row cannot be reached, 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from ipy_codeinterp.catalog import Limits
+from ipy_codeinterp.changed import changed
 from ipy_codeinterp.client.chain import Handler, Run
 from ipy_codeinterp.client.rates import stated
 from ipy_codeinterp.client.waiting import Queue, Store, too_late
@@ -35,11 +35,8 @@ class Standing:
     def __add__(self, other: Standing) -> Standing:
         return Standing(self.waiting + other.waiting, self.running + other.running)
 
-    def __sub__(self, other: Standing) -> Standing:
-        return Standing(self.waiting - other.waiting, self.running - other.running)
 
-
-NOBODY, IN_LINE, UNDER_WAY = Standing(), Standing(1, 0), Standing(0, 1)
+WAITING, RUNNING = 0, 1  # places in the counts of an offer
 
 
 class Limit:
@@ -62,24 +59,24 @@ class Limit:
         self._account = account
         self._clock = clock
         self._concurrency = concurrency
-        self.standings: dict[str, Standing] = {}  # by offer, of those of whom any is here
+        self._counts: dict[str, list[int]] = {}  # who waits and who runs, by offer, of those of whom any is here
         self._queues: dict[tuple[str, str], Queue] = {}
         self._told = False
 
     async def __call__(self, run: Run, handler: Handler) -> Result:
         bounds, tokens = self._bounds(run), _total(Usage(), run.worst_case)
         if bounds.concurrency is bounds.requests is bounds.tokens is None:
-            with self._counted(run, UNDER_WAY):
+            with _Counted(self._counts, str(run.offer), RUNNING):
                 return await handler(run)
         _check_possible(run, tokens)
         queue = self._queue(run)
-        with self._counted(run, IN_LINE):
+        with _Counted(self._counts, str(run.offer), WAITING):
             grant = await self._waited(run, queue, bounds, tokens)
         spent, closed_for, decoder, run.rate_headers = Spent(), 0.0, run.decoder, {}
         try:
             await self._tell(run, queue)
             spent = Spent(1, tokens)  # the worst, until somebody says
-            with self._counted(run, UNDER_WAY):
+            with _Counted(self._counts, str(run.offer), RUNNING):
                 result = await handler(run)
             spent = Spent(1, _total(result.usage, run.worst_case))
             return result
@@ -90,6 +87,11 @@ class Limit:
             raise
         finally:
             queue.settle(bounds, grant, spent, stated(run.rate_headers, closed_for))
+
+    @property
+    def standings(self) -> dict[str, Standing]:
+        """By offer, of those of whom any is here; any thread may look."""
+        return {offer: Standing(*counts) for offer, counts in list(self._counts.items())}
 
     async def close(self) -> None:
         """Leave every line; what is still under way settles itself."""
@@ -107,18 +109,7 @@ class Limit:
         most, bounds = self._concurrency(), run.offer.limits
         if most is None or (bounds.concurrency is not None and bounds.concurrency <= most):
             return bounds
-        return replace(bounds, concurrency=most)
-
-    @contextlib.contextmanager
-    def _counted(self, run: Run, as_: Standing) -> Iterator[None]:
-        offer = str(run.offer)
-        self.standings[offer] = self.standings.get(offer, NOBODY) + as_
-        try:
-            yield
-        finally:
-            self.standings[offer] -= as_
-            if self.standings[offer] == NOBODY:
-                del self.standings[offer]
+        return changed(bounds, concurrency=most)
 
     async def _waited(self, run: Run, queue: Queue, bounds: Limits, tokens: int) -> Grant:
         """Leave to go. Raises `DeadlineExceeded` as soon as it is known that it would come too late."""
@@ -131,7 +122,7 @@ class Limit:
             raise too_late() from None
         finally:
             waited = (run.timings.queue or 0.0) + self._clock() - began
-            run.timings = replace(run.timings, queue=waited)
+            run.timings = changed(run.timings, queue=waited)
 
     async def _punctual(self, run: Run, queue: Queue, bounds: Limits, tokens: int) -> Grant:
         """A grant that is taken up when it was meant to be: a loop that was held up gives the first ones back."""
@@ -148,6 +139,24 @@ class Limit:
         told_before, self._told = self._told, queue.trouble is not None
         if queue.trouble and not told_before:
             await run.emit(Notice(f"rate limits hold for this process alone: {queue.trouble}. {queue.trouble.hint}"))
+
+
+class _Counted:
+    """One run more in `counts`, as long as the block lasts. A generator would cost each call several times as much."""
+
+    __slots__ = ("_counts", "_offer", "_which")
+
+    def __init__(self, counts: dict[str, list[int]], offer: str, which: int) -> None:
+        self._counts, self._offer, self._which = counts, offer, which
+
+    def __enter__(self) -> None:
+        self._counts.setdefault(self._offer, [0, 0])[self._which] += 1
+
+    def __exit__(self, *_: object) -> None:
+        counts = self._counts[self._offer]
+        counts[self._which] -= 1
+        if counts == [0, 0]:
+            del self._counts[self._offer]
 
 
 def _check_possible(run: Run, tokens: int) -> None:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ipy_codeinterp.catalog import Offer
+from ipy_codeinterp.changed import changed
 from ipy_codeinterp.client.chain import Handler, Run
 from ipy_codeinterp.errors import (
     AuthenticationFailed,
@@ -145,7 +146,7 @@ class Route:
                 causes.append(caught)
                 reasons[str(offer)] = f"{type(caught).__name__}: {caught}"
                 continue
-            result = replace(result, why=_why(str(offer), words, reasons, len(offers)))
+            result = changed(result, why=_why(str(offer), words, reasons, len(offers)))
             return await self._beyond_the_wall(run, handler, result, ordered)
         hint = error.hint if error else "ask another model"
         raise NoOffer(_all(reasons), hint=hint, reasons=reasons, causes=causes) from error
@@ -185,7 +186,7 @@ class Route:
         before, run.offer, run.decoder = run.offer, further, None
         health = self._health.setdefault(str(further), _Health())
         again = await self._once(run, handler, health)
-        return replace(again, why=f"{further}: {before} has a {limit}")
+        return changed(again, why=f"{further}: {before} has a {limit}")
 
 
 class _Health:

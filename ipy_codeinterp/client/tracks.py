@@ -27,15 +27,19 @@ class Tracks:
 
     async def __call__(self, offers: Sequence[Offer]) -> dict[str, Track]:
         """By offer, those that are known."""
-        async with self._lock:  # who comes while it is read needs not read it again
-            since = self._clock() - self._age
-            old = [offer for offer in offers if self._known.get(str(offer), (since, None))[0] <= since]
-            if old:
-                now = self._clock()
-                found = await asyncio.to_thread(self._read, old)
-                self._known |= {name: (now, each) for name, each in found.items()}
+        if self._old(offers):
+            async with self._lock:  # who comes while it is read needs not read it again
+                if old := self._old(offers):
+                    now = self._clock()
+                    found = await asyncio.to_thread(self._read, old)
+                    self._known |= {name: (now, each) for name, each in found.items()}
         names = map(str, offers)
         return {name: self._known[name][1] for name in names if name in self._known}
+
+    def _old(self, offers: Sequence[Offer]) -> list[Offer]:
+        """Those that were not read lately."""
+        since = self._clock() - self._age
+        return [offer for offer in offers if self._known.get(str(offer), (since, None))[0] <= since]
 
     def _read(self, offers: Iterable[Offer]) -> dict[str, Track]:
         try:

@@ -9,12 +9,12 @@ import io
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import aiohttp
 
 from ipy_codeinterp.catalog import LOCAL
+from ipy_codeinterp.changed import changed
 from ipy_codeinterp.client import loading
 from ipy_codeinterp.client.chain import Run
 from ipy_codeinterp.client.http import Endpoint, Heard, Http, content, not_json, parsed
@@ -338,6 +338,6 @@ def result_of(run: Run, reply: Reply) -> Result:
 def _discreet(reply: Reply) -> tuple[Usage, dict[str, Any]]:
     """What is kept as it came, without a key that whoever answers repeats beside what it says."""
     try:
-        return replace(reply.usage, native=masked_in(reply.usage.native)), masked_in(reply.native)
+        return changed(reply.usage, native=masked_in(reply.usage.native)), masked_in(reply.native)
     except RecursionError:
         raise BadReply("the reply is nested too deep to be kept", may_have_run=True) from None

@@ -21,6 +21,7 @@ _STRINGS = re.compile(rb'(?:[^"]*+"[^"\\]*+(?:\\.[^"\\]*+)*+")*+[^"]*+', re.DOTA
 _URL_BEFORE = re.compile(rb'"url"\s*:\s*"\Z')
 _DATA_URL = re.compile(r"data:[^,]{0,500},", re.IGNORECASE)
 _SAID_BEFORE = 100  # bytes before a string that say what it is
+_read = json.JSONDecoder().decode  # as `json.loads`, which looks at its arguments anew for each event
 _SHARE = 64  # a text grows by at least this part of itself: where it must be copied, the time is still linear
 
 
@@ -58,7 +59,7 @@ def loads(data: str) -> Any:
     """
     if len(data) > MOST_JSON:
         raise TooLong(f"more than {MOST_JSON >> 20} MB of JSON at once")
-    value = json.loads(data)
+    value = _read(data)
     return _put_back(value, data.texts) if isinstance(data, Lifted) else value
 
 

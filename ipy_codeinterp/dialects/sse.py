@@ -48,8 +48,8 @@ class Parser:
         for line in lines:
             if line.startswith(b"data:"):
                 self._add(line[5:].removeprefix(b" "))
-            elif self._data and not line:
-                yield from self._dispatch()
+            elif self._data and not line and (said := self._dispatched()) is not None:
+                yield said
             # `event:` repeats the type inside the data, and lines that begin with `:` are comments
         if self._size > self._most:
             self._begin_long()
@@ -63,12 +63,11 @@ class Parser:
         self._returned = chunk.endswith(b"\r")
         return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
-    def _dispatch(self) -> Iterator[str]:
+    def _dispatched(self) -> str | None:
         """An event is over; one that says nothing is none: some keep a connection alive with it."""
         data, self._data, self._held = b"\n".join(self._data), [], 0
         texts, self._texts = self._texts, {}
-        if data.strip():
-            yield lifted(data, texts)
+        return lifted(data, texts) if data.strip() else None
 
     def _add(self, data: bytes) -> None:
         self._held += len(data) + LINE

@@ -6,11 +6,12 @@ import json
 import os
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from ipy_codeinterp.changed import changed
 from ipy_codeinterp.errors import OverBudget
 from ipy_codeinterp.execution import Cost, Outcome, Timings, Usage
 from ipy_codeinterp.store.owners import started, this_started
@@ -53,7 +54,7 @@ class Attempt:
         return cls(id, result_id, provider, model, datetime.now(UTC), **facts)
 
     def settled(self, **facts: Any) -> Attempt:
-        return replace(self, **facts)
+        return changed(self, **facts)
 
     @property
     def scopes(self) -> tuple[str, str]:

@@ -161,9 +161,10 @@ class Row:
 
     def limits(self, bounds: Bounds, now: float) -> tuple[int | None, int | None]:
         """Requests and tokens a window: those of `bounds`, or what the provider said of late where that is less."""
-        stated = self.ceilings if now < self.ceilings_until else (None, None)
-        requests, tokens = (_least(*pair) for pair in zip((bounds.requests, bounds.tokens), stated, strict=True))
-        return requests, tokens
+        if now >= self.ceilings_until:
+            return bounds.requests, bounds.tokens
+        requests, tokens = self.ceilings
+        return _least(bounds.requests, requests), _least(bounds.tokens, tokens)
 
 
 # --- asking ---------------------------------------------------------------------------------------

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
+from ipy_codeinterp.changed import changed
 from ipy_codeinterp.dialects.dialect import Ask
 from ipy_codeinterp.dialects.extension import FIELD, Ran
 from ipy_codeinterp.dialects.heard import decode_ran
@@ -116,11 +117,11 @@ class Reading:
             exit_status=_whole(content.get("return_code")),
         )
         if ran:
-            return replace(step, outcome=ran.outcome, files=ran.files)
+            return changed(step, outcome=ran.outcome, files=ran.files)
         outcome, files = _outcome(content), tuple(_files(content))
         if outcome is None:
-            return replace(step, outcome="unknown", outcome_source="inferred", files=files)
-        return replace(step, outcome=outcome, files=files)
+            return changed(step, outcome="unknown", outcome_source="inferred", files=files)
+        return changed(step, outcome=outcome, files=files)
 
     def _code(self, use: Block) -> tuple[str, bool]:
         said = use["input"].get(CODE_IN[use["name"]])
