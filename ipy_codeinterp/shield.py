@@ -82,6 +82,7 @@ SHAPES = (
 )
 BEGINNINGS = tuple(dict.fromkeys(shape.begins for shape in SHAPES))
 LONGEST = max(map(len, BEGINNINGS))
+TEXTLESS = frozenset({int, float, bool, type(None)})
 BETWEEN = "\n\0\n"  # two texts: no shape goes on beyond it
 SHORT = 1 << 12  # characters: up to here one search for all beginnings is faster than one for each
 
@@ -271,6 +272,8 @@ def _holds_one(value: Any) -> bool:
     """Whether there is a secret in any text of it; those that are short are looked through together."""
     short, waiting = [], [value]
     for each in waiting:  # which grows
+        if type(each) in TEXTLESS:  # first: to ask whether a number is a Mapping takes longer than all else here
+            continue
         if isinstance(each, str):
             if LEAST <= len(each) <= SHORT:
                 short.append(each)
@@ -278,7 +281,10 @@ def _holds_one(value: Any) -> bool:
                 return True
         elif isinstance(each, (dict, Mapping)):
             waiting += each
-            waiting += (inner for name, inner in each.items() if name not in PICTURES or not isinstance(inner, str))
+            if PICTURES.isdisjoint(each):
+                waiting += each.values()
+            else:
+                waiting += (inner for name, inner in each.items() if name not in PICTURES or not isinstance(inner, str))
         elif isinstance(each, (list, tuple)):
             waiting += each
     return bool(find(BETWEEN.join(short)))
