@@ -16,7 +16,7 @@ import pytest
 from ipy_codeinterp import catalog
 from ipy_codeinterp.catalog import Price
 from ipy_codeinterp.client.cache import Sharing
-from ipy_codeinterp.client.chain import Run
+from ipy_codeinterp.client.chain import Run, nobody
 from ipy_codeinterp.client.coalesce import AHEAD, LINGER, Coalesce
 from ipy_codeinterp.errors import DeadlineExceeded, Overloaded
 from ipy_codeinterp.execution import Cost, Event, Execution, Outcome, Result, Stream
@@ -308,6 +308,36 @@ def test_a_flood_is_stopped() -> None:
         assert caller.told == ["a"] * (2 * AHEAD)
 
     flying(body)
+
+
+def test_who_hears_nothing_holds_nobody_up() -> None:
+    """A flight does not wait for listeners while somebody waits for its end alone, and who joins late is told all."""
+
+    async def body(upstream: Upstream, ask: Ask) -> None:
+        deaf, stuck = ask(), ask()
+        deaf.hears, stuck.hears = nobody, never  # type: ignore[method-assign]
+        await stuck.starts()
+        flood = asyncio.create_task(upstream.say(*["a"] * (2 * AHEAD)))
+        await settled()
+        assert not flood.done()
+        await deaf.starts()
+        assert flood.done()
+        await deaf.leaves()
+        flood = asyncio.create_task(upstream.say(*["b"] * (2 * AHEAD)))
+        await settled()
+        assert not flood.done()
+        late = await ask().starts()
+        await flood
+        upstream.ending.set_result("ok")
+        assert (await late.task).outcome == "ok"
+        assert late.told == ["a"] * (2 * AHEAD) + ["b"] * (2 * AHEAD)
+        await stuck.leaves()
+
+    flying(body)
+
+
+async def never(_: Event) -> None:
+    await asyncio.Event().wait()
 
 
 def test_a_thousand(tmp_path: Path) -> None:
