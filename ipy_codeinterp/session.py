@@ -175,8 +175,8 @@ class Session:
         self, execution: Execution, offer: Offer, terms: Terms, emit: Emit | None, id: str, **how: Any
     ) -> Result:
         asked.check_can(execution, offer)
-        if emit:
-            for notice in self._providers.first_words(offer):
+        for notice in self._providers.first_words(offer):
+            if emit:
                 await emit(Notice(notice))
         async with self._client() as client:
             return await client.execute(
