@@ -16,7 +16,7 @@ from ipy_codeinterp.bench.report import Figures, Money, Report
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """`offer` costs least where an error costs from `low` to `high` USD."""
+    """`offer` costs least where an error costs from `low` to `high` USD; `a or b` where two cost and err alike."""
 
     offer: str
     low: float
@@ -51,16 +51,17 @@ def decisions(report: Report) -> list[Decision]:
 def cheapest(offers: Sequence[tuple[str, float, float]]) -> list[Choice]:
     """Of (offer, cost of a call, share of right answers): who costs least, from an error that costs nothing upwards."""
     choices: list[Choice] = []
+    alike = {each[1:]: " or ".join(other[0] for other in offers if other[1:] == each[1:]) for each in offers}
     at = 0.0
     best = min(offers, key=lambda each: (each[1], -each[2]))
     while True:
         better = [(break_even(best, other), -other[2], other) for other in offers if other[2] > best[2]]
         if not better:
-            return [*choices, Choice(best[0], at, math.inf)]
+            return [*choices, Choice(alike[best[1:]], at, math.inf)]
         following, _, better_one = min(better)
         following = max(following, at)
         if following > at or not choices:
-            choices.append(Choice(best[0], at, following))
+            choices.append(Choice(alike[best[1:]], at, following))
         at, best = following, better_one
 
 

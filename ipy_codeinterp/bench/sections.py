@@ -73,7 +73,8 @@ def _provenance(report: Report) -> Iterator[str]:
             billed = "billed" if price["is_billed"] else "list price, nothing is billed"
             rates = f"${price['input']} in, ${price['output']} out per million tokens"
             yield f"{offer}: {rates} ({billed}; {price['source']}, {price['as_of']})"
-    yield f"{plan.warm_up} calls of each offer as warm-up, not counted; intervals are of 95 % confidence"
+    calls = "1 call" if plan.warm_up == 1 else f"{plan.warm_up} calls"
+    yield f"{calls} of each offer as warm-up, not counted; intervals are of 95 % confidence"
 
 
 # --- offers, over all and in each category --------------------------------------------------------

@@ -146,6 +146,7 @@ def test_break_even_of_the_article() -> None:
         ([("a", 1.0, 0.9), ("b", 2.0, 0.9)], ["a"]),
         ([("a", 1.0, 0.9), ("b", 1.0, 0.95)], ["b"]),
         ([("a", 2.0, 0.9), ("b", 1.0, 0.95)], ["b"]),
+        ([("a", 1.0, 0.9), ("b", 1.0, 0.9)], ["a or b"]),
         ([("a", 0.0, 0.5), ("b", 1.0, 0.6), ("c", 1.5, 0.9)], ["a", "c"]),
         ([("a", 0.0, 0.5), ("b", 1.0, 0.8), ("c", 3.0, 0.9)], ["a", "b", "c"]),
     ],
@@ -157,7 +158,7 @@ def test_cheapest(offers: list[tuple[str, float, float]], expected: list[str]) -
     assert found[0].low == 0 and found[-1].high == float("inf")
     assert all(one.high == other.low for one, other in itertools.pairwise(found))
     for choice in found:
-        assert _best(offers, _middle(choice)) == choice.offer
+        assert _best(offers, _middle(choice)) in choice.offer.split(" or ")
 
 
 def _middle(choice: Choice) -> float:
