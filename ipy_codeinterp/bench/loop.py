@@ -299,7 +299,7 @@ TERMS: dict[str, Any] = {"cache": False, "aside": False, "bound": True, "labels"
 def execution_of(session: Session, call: Call, case: Case) -> Execution:
     """What is asked of the call's offer. Raises `InvalidInput` for what cannot be run at all."""
     how = {"language": case.language, "timeout": case.timeout, "kind": case.kind, "expect": case.expect}
-    return session.execution(case.body, model=call.offer, **how)
+    return session.execution(case.body, model=call.model, **how)
 
 
 def row_of_result(call: Call, case: Case, result: Result, began: float, latency: float) -> Row:

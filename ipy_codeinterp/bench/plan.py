@@ -47,7 +47,8 @@ class Plan:
     With a `rate` (calls a second) they begin when chance says, whatever is still under way (an open loop); without one
     `concurrency` are under way at a time (a closed loop). It ends early when every interval is as narrow as `until`
     (a share of its figure), or when more than `budget` (USD) could be spent. `idle` are the seconds of quiet before
-    calls of the cold curve, and `burst` how many calls at once end it.
+    calls of the cold curve, and `burst` how many calls at once end it. `asked` is what was written for each offer: a
+    recording is looked up by that.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Plan:
     budget: Decimal | None = None
     idle: tuple[float, ...] = ()
     burst: int = 0
+    asked: tuple[str, ...] = ()
     format: int = FORMAT
 
     def check(self) -> None:
@@ -98,12 +100,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call. `id` is what its Result and its attempts in the ledger are named; `intended` is in seconds."""
+    """One call, of `offer`, which is asked for as `model`.
+
+    `id` is what its Result and its attempts in the ledger are named; `intended` is in seconds.
+    """
 
     id: str
     phase: Phase
     question: Question
     offer: str
+    model: str
     repeat: int
     seed: int
     intended: float | None = None
@@ -142,7 +148,8 @@ def cold(plan: Plan) -> Iterator[tuple[float, list[Call]]]:
 def _call(plan: Plan, phase: Phase, question: Question, offer: str, repeat: int, intended: float | None = None) -> Call:
     named = [plan.id, phase, question.name, offer, repeat]
     id = "run_" + hashlib.sha256(json.dumps(named).encode()).hexdigest()[:24]
-    return Call(id, phase, question, offer, repeat, seed_of(plan.seed, phase, question, repeat), intended)
+    model = dict(zip(plan.offers, plan.asked, strict=True))[offer] if plan.asked else offer
+    return Call(id, phase, question, offer, model, repeat, seed_of(plan.seed, phase, question, repeat), intended)
 
 
 def seed_of(seed: int, phase: str, question: Question, repeat: int) -> int:
@@ -208,7 +215,7 @@ def from_json(content: Mapping[str, Any]) -> Plan:
         known = {each.name for each in fields(Plan)}
         values = {name: value for name, value in content.items() if name in known}
         values["questions"] = tuple(_question(each) for each in values["questions"])
-        values |= {name: tuple(values[name]) for name in ("offers", "idle")}
+        values |= {name: tuple(values[name]) for name in ("offers", "idle", "asked")}
         values["budget"] = None if values["budget"] is None else Decimal(values["budget"])
         return Plan(**values)
     except (KeyError, TypeError, ValueError) as error:

@@ -14,12 +14,12 @@ from typing import Any
 from ipy_codeinterp import ids, registry
 from ipy_codeinterp.bench import plan as plans
 from ipy_codeinterp.bench import shown, workloads
-from ipy_codeinterp.bench.loop import Bench, Emit, ignore, opened
+from ipy_codeinterp.bench.loop import Bench, Emit, execution_of, ignore, opened
 from ipy_codeinterp.bench.plan import Plan, Question
 from ipy_codeinterp.bench.provenance import gather
 from ipy_codeinterp.bench.report import Report, report
 from ipy_codeinterp.bench.rows import Run, runs
-from ipy_codeinterp.bench.workload import Case
+from ipy_codeinterp.bench.workload import Case, Workload
 from ipy_codeinterp.errors import InvalidInput, UnknownName
 from ipy_codeinterp.execution import Kind
 from ipy_codeinterp.languages import find as known_language
@@ -73,24 +73,33 @@ def asked(
 def planned(session: Session, models: Iterable[str], questions: Sequence[Question], **how: Any) -> Plan:
     """A plan of its own, checked. Raises `InvalidInput`, and `UnknownName` for a model that is none."""
     names = list(models) or [session.settings.model]
-    offers = tuple(name if session.is_replay else str(session.offer(name)) for name in names)
-    if len(set(offers)) < len(offers):
-        raise InvalidInput(f"{', '.join(names)} name one offer twice", hint="name others, or raise --repeat")
     if "budget" in how and how["budget"] is not None:
         how["budget"] = Decimal(str(how["budget"]))
     for name in how:
         registry.find("word of a plan", name, HOW)
-    plan = Plan("", offers, tuple(questions), **{"repeat": DEFAULT_REPEAT, **how})
+    written = Plan("", tuple(names), tuple(questions), **{"repeat": DEFAULT_REPEAT, **how})
+    written.check()
+    offers = tuple(_offer(session, written, name) for name in names)
+    if len(set(offers)) < len(offers):
+        raise InvalidInput(f"{', '.join(names)} name one offer twice", hint="name others, or raise --repeat")
+    plan = replace(written, offers=offers, asked=tuple(names))
     if session.is_replay:  # one after the other, and named the same every time
-        plan = replace(plan, concurrency=1, id=f"bench_{_named(plan)}")
-    else:
-        plan = replace(plan, id=ids.new("bench"))
-    plan.check()
-    return plan
+        plan = replace(plan, concurrency=1)
+        return replace(plan, id=f"bench_{_named(plan)}")
+    return replace(plan, id=ids.new("bench"))
+
+
+def _offer(session: Session, written: Plan, name: str) -> str:
+    """What `name` means here; in a replay, what it meant when it was recorded."""
+    if not session.is_replay:
+        return str(session.offer(name))
+    first = next(call for call in next(plans.rounds(written)) if call.offer == name)
+    case = plans.asker(_workloads(written))(first)
+    return session.origin(execution_of(session, first, case))["offer"]
 
 
 def _named(plan: Plan) -> str:
-    content = json.dumps(plans.to_json(replace(plan, id="", concurrency=1)), sort_keys=True, default=str)
+    content = json.dumps(plans.to_json(plan), sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
@@ -102,7 +111,7 @@ async def go(
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> Report:
     """Make what is missing of a run, and work out its report. Raises `InterpError` where nothing can be measured."""
-    ask = plans.asker(workloads.known() if _has_named(run.plan) else {})
+    ask = plans.asker(_workloads(run.plan))
     async with opened(run):
         bench = Bench(session, run, ask, emit, sleep)
         await bench.all()
@@ -116,8 +125,9 @@ def _reported(session: Session, run: Run, stopped: str) -> Report:
     return made
 
 
-def _has_named(plan: Plan) -> bool:
-    return any(question.case is None for question in plan.questions)
+def _workloads(plan: Plan) -> dict[str, Workload]:
+    """Those that it may name; of cases of one's own nobody has to be asked."""
+    return workloads.known() if any(question.case is None for question in plan.questions) else {}
 
 
 def begun(session: Session, plan: Plan) -> Run:
