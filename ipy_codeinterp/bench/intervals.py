@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
+from ipy_codeinterp.store.stats import LEAST_FOR
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 LEVEL = 0.95
-# The fewest numbers of which a percentile is bounded above with 95 % confidence whatever the distribution.
-LEAST_FOR = {50: 5, 95: 59, 99: 299}
 LEAST_FOR_RATIO = 10  # numbers, of which a bootstrap knows how they spread
 RESAMPLES = 2000
 MANY = 2000
